@@ -1,0 +1,149 @@
+"""Text → ids: the host part of a model, the same in the input pipeline and in the SavedModel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Literal
+
+import gin
+
+from sentiment_train.config import Part
+from sentiment_train.data.text import TextRules
+from sentiment_train.data.vocabulary import (
+    FILE_NAME,
+    UNKNOWN_ID,
+    Vocabulary,
+    load_vocabulary,
+    save_vocabulary,
+)
+
+_TEXTS_PER_CALL = 512
+
+
+@gin.configurable
+@dataclass(frozen=True)
+class WordEncoder(Part):
+    """Words → ids by a learned vocabulary, cut to `max_length` tokens."""
+
+    max_length: int | None = 256  # None: nothing is cut
+    truncation: Literal["keep_head", "keep_tail", "keep_both_ends"] = "keep_both_ends"
+    text: TextRules = field(default_factory=TextRules)
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
+
+    def check(self):
+        self.require(self.max_length is None or self.max_length >= 1, "max_length", "at least 1")
+
+    def fit(self, texts: Iterable[str]) -> FittedWordEncoder:
+        """Learns the vocabulary.
+
+        Raises:
+          DataError: if the texts hold no word.
+        """
+        import tensorflow as tf
+
+        # A tf.function, so that the steps of several calls share one graph and its thread pool.
+        words = tf.function(
+            lambda batch: self.text.words(batch).flat_values,
+            input_signature=[tf.TensorSpec([None], tf.string)],
+        )
+        batches = (words(tf.constant(batch)).numpy().tolist() for batch in batched(texts))
+        return FittedWordEncoder(self, self.vocabulary.learn(batches))
+
+    def load(self, directory: str) -> FittedWordEncoder:
+        """Reads the vocabulary of an earlier `fit`."""
+        return FittedWordEncoder(self, load_vocabulary(directory), f"{directory}/{FILE_NAME}")
+
+    def kept_ends(self) -> tuple[int, int]:
+        """How many tokens are kept of the head and of the tail of a text that is too long."""
+        length = self.max_length
+        head = {"keep_head": length, "keep_tail": 0, "keep_both_ends": length // 2}[self.truncation]
+        return head, length - head
+
+
+class FittedWordEncoder:
+    """A `WordEncoder` with its vocabulary.
+
+    `resources` are what a SavedModel must carry along: the lookup table.
+    """
+
+    def __init__(self, rules: WordEncoder, words: tuple[str, ...], file: str | None = None):
+        import tensorflow as tf
+
+        self.rules, self.words = rules, words
+        self.vocabulary_size = len(words)
+        if file:  # becomes an asset of the SavedModel
+            whole_line, line_number = (
+                tf.lookup.TextFileIndex.WHOLE_LINE,
+                tf.lookup.TextFileIndex.LINE_NUMBER,
+            )
+            initializer = tf.lookup.TextFileInitializer(
+                file, tf.string, whole_line, tf.int64, line_number
+            )
+        else:
+            ids = tf.range(self.vocabulary_size, dtype=tf.int64)
+            initializer = tf.lookup.KeyValueTensorInitializer(tf.constant(words), ids)
+        self._table = tf.lookup.StaticHashTable(initializer, UNKNOWN_ID)
+        self.resources = [self._table]
+
+    def encode(self, texts):
+        """`[n] string` → `[n, (length)] int32` ragged, every row at least one id."""
+        import tensorflow as tf
+
+        words = self.rules.text.words(texts)
+        ids = tf.cast(self._table.lookup(words.flat_values), tf.int32)
+        ids = words.with_flat_values(tf.maximum(ids, UNKNOWN_ID))  # the literal word "[PAD]"
+        if self.rules.max_length is not None:
+            ids = truncate(ids, *self.rules.kept_ends())
+        return unknown_if_empty(ids)
+
+    def save(self, directory: str) -> None:
+        """Writes `vocabulary.txt`."""
+        save_vocabulary(self.words, directory)
+
+
+def truncate(ids, head: int, tail: int):
+    """`[n, (length)]` ragged → the same with at most `head + tail` ids a row, from its two ends."""
+    import tensorflow as tf
+
+    lengths = ids.row_lengths()
+    position = tf.ragged.range(lengths).flat_values
+    from_end = tf.repeat(lengths, lengths) - position
+    keep = ids.with_flat_values((position < head) | (from_end <= tail))
+    return tf.ragged.boolean_mask(ids, keep)
+
+
+def unknown_if_empty(ids):
+    """`[n, (length)] int32` ragged → the same with one unknown id in every empty row."""
+    import tensorflow as tf
+
+    missing = tf.cast(tf.equal(ids.row_lengths(), 0), tf.int64)
+    filler = tf.fill([tf.reduce_sum(missing)], UNKNOWN_ID)
+    return tf.concat([ids, tf.RaggedTensor.from_row_lengths(filler, missing)], axis=1)
+
+
+def batched(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of a few hundred texts: enough for an op to be worth its call."""
+    texts = iter(texts)
+    while batch := list(islice(texts, _TEXTS_PER_CALL)):
+        yield batch
+
+
+def encode_all(encoder, texts: Iterable[str]):
+    """Yields `(ids [tokens] int32, lengths [n] int64)` numpy pairs, a few hundred texts each.
+
+    Runs `encoder.encode` in parallel in a tf.data pipeline; the order is that of `texts`.
+    """
+    import tensorflow as tf
+
+    def encode(batch):
+        ids = encoder.encode(batch)
+        return tf.cast(ids.flat_values, tf.int32), ids.row_lengths()
+
+    signature = tf.TensorSpec([None], tf.string)
+    batches = tf.data.Dataset.from_generator(lambda: batched(texts), output_signature=signature)
+    options = tf.data.Options()
+    options.deterministic = True
+    encoded = batches.map(encode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    yield from encoded.with_options(options).as_numpy_iterator()

@@ -1,0 +1,158 @@
+"""Which example is in which split: given ones, or a seeded, stratified, deduplicated cut.
+
+No text is on two sides. An example's place depends on the seed and its own text, not on the order
+of the file: the same rows in another order are split the same way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import gin
+
+from sentiment_train.config import Part
+from sentiment_train.errors import DataError, did_you_mean
+from sentiment_train.schema import SPLITS, BadRow, Example, Source
+
+_REPORTED_BAD_ROWS = 5
+
+
+@gin.configurable
+@dataclass(frozen=True)
+class Splits(Part):
+    """How the examples of a source are divided. A split that the source gives is used as it is."""
+
+    validation: float = 0.1  # share of the examples; 0: none, so nothing to choose the best by
+    test: float = 0.1
+    seed: int = 0
+    deduplicate: bool = True
+
+    def check(self):
+        for name in ("validation", "test"):
+            self.require(0 <= getattr(self, name) < 1, name, "from 0 to less than 1")
+        self.require(self.validation + self.test < 1, "test", "validation + test below 1")
+
+
+@dataclass
+class SplitTexts:
+    """The examples of each split, with what was found on the way."""
+
+    splits: dict[str, list[Example]]
+    class_names: tuple[str, ...]
+    duplicates: int = 0
+    conflicting: int = 0  # duplicates whose label differed from that of the text that was kept
+    bad_rows: int = 0
+    bad_row_messages: list[str] = field(default_factory=list)
+
+    def label_of(self, example: Example) -> int:
+        return self.class_names.index(example.label)
+
+
+def split(source: Source, rules: Splits) -> SplitTexts:
+    """Reads a source and divides it.
+
+    Raises:
+      DataError: if there are no examples, only one class, or a class the training split lacks.
+    """
+    result = SplitTexts({}, ())
+    given = {
+        name: list(_examples(rows, result))
+        for name, rows in sorted(source.splits().items(), key=lambda item: _order(item[0]))
+    }
+    if unknown := set(given) - {*SPLITS, "all"}:
+        raise DataError(f"{_name(source)} gives unknown splits {sorted(unknown)}; known: {SPLITS}.")
+    pool = given.pop("all", None) or given.pop("train", [])
+    if not pool:
+        raise DataError(f"{_name(source)}: no training examples.")
+    if rules.deduplicate:
+        pool, given = _without_duplicates(pool, given, result)
+    wanted = {name: getattr(rules, name) for name in ("test", "validation") if name not in given}
+    result.splits = {**_stratified(pool, wanted, rules.seed), **given}
+    result.splits = {name: result.splits[name] for name in SPLITS if result.splits.get(name)}
+    result.class_names = _class_names(source, result.splits)
+    return result
+
+
+def _order(name: str) -> int:
+    return SPLITS.index(name) if name in SPLITS else -1
+
+
+def _name(source: Source) -> str:
+    return getattr(source, "description", type(source).__name__)
+
+
+def _examples(rows: Iterable[Example | BadRow], result: SplitTexts) -> Iterable[Example]:
+    for row in rows:
+        if isinstance(row, BadRow):
+            result.bad_rows += 1
+            if result.bad_rows <= _REPORTED_BAD_ROWS:
+                result.bad_row_messages.append(row.message)
+        else:
+            yield row
+
+
+def _without_duplicates(pool, given, result: SplitTexts):
+    """Keeps the first of equal texts; a text of the test split is taken out of the others."""
+    seen: dict[str, str] = {}
+    kept = {}
+    for name in ("test", "validation", "pool"):
+        kept[name] = []
+        for example in pool if name == "pool" else given.get(name, []):
+            key = " ".join(example.text.split())
+            if key in seen:
+                result.duplicates += 1
+                result.conflicting += seen[key] != example.label
+            else:
+                seen[key] = example.label
+                kept[name].append(example)
+    return kept["pool"], {name: kept[name] for name in given}
+
+
+def _stratified(pool: list[Example], wanted: dict[str, float], seed: int):
+    """Cuts `wanted` shares of each class off the pool; the rest is the training split."""
+    by_class = defaultdict(list)
+    for position, example in enumerate(pool):
+        digest = hashlib.blake2b(f"{seed}\0{example.text}".encode("utf-8", "surrogatepass"))
+        by_class[example.label].append((digest.digest(), position))
+    chosen = {}
+    for ranked in by_class.values():
+        ranked.sort()
+        start = 0
+        for name, share in wanted.items():
+            end = start + round(share * len(ranked))
+            chosen.update((position, name) for _, position in ranked[start:end])
+            start = end
+    result = {name: [] for name in ("train", *wanted)}
+    for position, example in enumerate(pool):
+        result[chosen.get(position, "train")].append(example)
+    return result
+
+
+def _class_names(source: Source, splits: dict[str, list[Example]]) -> tuple[str, ...]:
+    """The names in class order: as the source says, else sorted (numbers by value)."""
+    if "train" not in splits:
+        raise DataError(f"{_name(source)}: no examples are left for training.")
+    counts = Counter(example.label for example in splits["train"])
+    names = getattr(source, "class_names", None)
+    if not names:
+        numeric = all(name.lstrip("-").isdecimal() for name in counts)
+        names = tuple(sorted(counts, key=int if numeric else None))
+    if len(names) < 2 or len(counts) < 2:
+        only = next(iter(counts))
+        raise DataError(
+            f"{_name(source)}: all {len(splits['train']):,} training examples have the label"
+            f" '{only}'; a classifier needs two classes. Is it the right label column?"
+        )
+    for split_name, examples in splits.items():
+        for example in examples:
+            if example.label not in counts or example.label not in names:
+                known = ", ".join(f"'{name}'" for name in names)
+                raise DataError(
+                    f"{example.where or split_name}: label '{example.label}' in the {split_name}"
+                    f" split is not in the training split ({known})."
+                    f"{did_you_mean(example.label, names)}"
+                )
+    return names

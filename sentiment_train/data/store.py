@@ -1,0 +1,175 @@
+"""An encoded data set on local disk: written once, named by what made it, mapped into memory.
+
+    <cache>/store-<fingerprint>/
+        store.json        class names, counts, and the sha256 of every other file
+        vocabulary.txt    what the encoder saved
+        train/            tokens.npy [tokens] int32, offsets.npy [n + 1] int64,
+                          labels.npy [n] int32, weights.npy [n] float32;  likewise the other splits
+
+A store is written under another name and renamed when it is complete; a file that does not match
+its digest makes the whole store invalid. Nothing in it can run code (no pickle).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sentiment_train.errors import DataError
+from sentiment_train.schema import SPLITS
+
+FORMAT = 1
+_ARRAYS = {"tokens": "int32", "offsets": "int64", "labels": "int32", "weights": "float32"}
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """One split as flat arrays; the tokens of row i are `tokens[offsets[i]:offsets[i + 1]]`."""
+
+    tokens: np.ndarray  # [tokens] int32, memory-mapped
+    offsets: np.ndarray  # [n + 1] int64
+    labels: np.ndarray  # [n] int32
+    weights: np.ndarray  # [n] float32
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """`[n] int64` tokens of each row, at least 1."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened store."""
+
+    directory: str
+    fingerprint: str
+    class_names: tuple[str, ...]
+    splits: dict[str, EncodedSplit]
+    found: dict[str, int]  # duplicates, bad rows …: what the reader of the source came across
+
+
+class DamagedStore(Exception):
+    """A store that is incomplete or does not match its digests; it is to be built again."""
+
+
+def open_store(cache: str, fingerprint: str) -> Store | None:
+    """The store of that fingerprint, or None if there is none.
+
+    Raises:
+      DamagedStore: if it is there but cannot be trusted.
+    """
+    directory = _directory(cache, fingerprint)
+    if not directory.exists():
+        return None
+    try:
+        index = json.loads((directory / "store.json").read_text(encoding="utf-8"))
+        if index["format"] != FORMAT or index["fingerprint"] != fingerprint:
+            raise DamagedStore(f"{directory}: store.json is of another store")
+        for name, digest in index["sha256"].items():
+            if _sha256(directory / name) != digest:
+                raise DamagedStore(f"{directory}: {name} does not match its digest")
+        splits = {name: _map_split(directory / name) for name in SPLITS if name in index["splits"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedStore(f"{directory}: {error}") from None
+    return Store(str(directory), fingerprint, tuple(index["class_names"]), splits, index["found"])
+
+
+@contextlib.contextmanager
+def writing(cache: str, fingerprint: str) -> Iterator[pathlib.Path]:
+    """A directory to fill; it becomes the store when the block ends without an error.
+
+    Replaces a damaged store. What an earlier process left half-written is removed.
+    """
+    target = _directory(cache, fingerprint)
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+    except OSError as error:
+        raise DataError(
+            f"Cannot write the encoded data to {cache}: {error.strerror or error}. Free some"
+            " space, or name another directory with --cache_dir."
+        ) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_split(
+    directory: pathlib.Path,
+    encoded: Iterable[tuple[np.ndarray, np.ndarray]],
+    labels: list[int],
+    weights: list[float],
+) -> None:
+    """Writes one split from `(ids [tokens] int32, lengths [n])` pieces, in constant memory."""
+    directory.mkdir()
+    lengths = []
+    raw = directory / "tokens.raw"
+    with raw.open("wb") as file:
+        for ids, row_lengths in encoded:
+            file.write(np.ascontiguousarray(ids, np.int32).data)
+            lengths.append(row_lengths)
+    lengths = np.concatenate(lengths)
+    if len(lengths) != len(labels) or lengths.min() < 1:
+        raise ValueError("an encoder must give every text one row of at least one id")
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    tokens = np.memmap(raw, np.int32, "r", shape=(int(offsets[-1]),))
+    np.save(directory / "tokens.npy", tokens, allow_pickle=False)
+    del tokens
+    raw.unlink()
+    np.save(directory / "offsets.npy", offsets, allow_pickle=False)
+    np.save(directory / "labels.npy", np.asarray(labels, np.int32), allow_pickle=False)
+    np.save(directory / "weights.npy", np.asarray(weights, np.float32), allow_pickle=False)
+
+
+def write_index(
+    directory: pathlib.Path, fingerprint: str, class_names: Iterable[str], found: dict[str, int]
+) -> None:
+    """Writes `store.json`, the last file: with the digests of all the others."""
+    files = sorted(p for p in directory.rglob("*") if p.is_file())
+    index = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "class_names": list(class_names),
+        "splits": sorted(p.name for p in directory.iterdir() if p.is_dir()),
+        "found": found,
+        "sha256": {p.relative_to(directory).as_posix(): _sha256(p) for p in files},
+    }
+    text = json.dumps(index, indent=2, ensure_ascii=False)
+    (directory / "store.json").write_text(text, encoding="utf-8")
+
+
+def _directory(cache: str, fingerprint: str) -> pathlib.Path:
+    return pathlib.Path(cache) / f"store-{fingerprint[:16]}"
+
+
+def _map_split(directory: pathlib.Path) -> EncodedSplit:
+    arrays = {
+        name: np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        for name in _ARRAYS
+    }
+    for name, dtype in _ARRAYS.items():
+        if arrays[name].dtype != dtype or arrays[name].ndim != 1:
+            raise ValueError(f"{name}.npy is not a flat {dtype} array")
+    return EncodedSplit(**arrays)
+
+
+def _sha256(path: pathlib.Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""One exact pass over a split, and the numbers that follow from it."""

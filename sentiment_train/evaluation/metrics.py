@@ -1,0 +1,60 @@
+"""Metrics of a whole split from its logits: everything is divided once, at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LOWER_IS_BETTER = frozenset({"loss"})
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of every example of a split."""
+
+    logits: np.ndarray  # [n, 1 or classes] float32
+    labels: np.ndarray  # [n] int32
+    weights: np.ndarray  # [n] float32
+
+    def log_probabilities(self) -> np.ndarray:
+        """`[n, classes] float64`; one logit is the log-odds of class 1."""
+        from scipy.special import log_softmax
+
+        logits = self.logits.astype(np.float64)
+        if logits.shape[1] == 1:
+            logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+        return log_softmax(logits, axis=1)
+
+
+def metric_names(class_names: tuple[str, ...]) -> list[str]:
+    """The keys of `measure` that training can be steered by."""
+    return ["loss", "accuracy", "macro_f1", *(f"f1.{name}" for name in class_names)]
+
+
+def measure(predictions: Predictions, class_names: tuple[str, ...]) -> dict[str, float]:
+    """Weighted metrics: loss (cross-entropy in nats), accuracy, F1 of each class and its mean.
+
+    Raises:
+      ValueError: if all weights are 0.
+    """
+    from sklearn.metrics import accuracy_score, f1_score
+
+    weights = predictions.weights.astype(np.float64)
+    if not weights.sum() > 0:
+        raise ValueError("all examples of the split have weight 0")
+    log_probabilities = predictions.log_probabilities()
+    labels = predictions.labels
+    losses = -log_probabilities[np.arange(len(labels)), labels]
+    predicted = log_probabilities.argmax(axis=1)
+    classes = range(len(class_names))
+    f1 = f1_score(
+        labels, predicted, labels=classes, average=None, sample_weight=weights, zero_division=0.0
+    )
+    return {
+        "loss": float(np.average(losses, weights=weights)),
+        "accuracy": float(accuracy_score(labels, predicted, sample_weight=weights)),
+        "macro_f1": float(np.mean(f1)),
+        **{f"f1.{name}": float(value) for name, value in zip(class_names, f1, strict=True)},
+        "examples": len(labels),
+    }

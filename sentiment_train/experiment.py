@@ -1,0 +1,185 @@
+"""An experiment: its parts as gin configures them, and the parts built and handed to each other."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import gin
+import numpy as np
+
+# Imported for gin, which knows a part once its module was imported.
+import sentiment_train.data.sources.csv
+import sentiment_train.data.sources.directory
+import sentiment_train.data.sources.jsonl
+import sentiment_train.data.sources.packaged
+import sentiment_train.data.sources.tfds
+import sentiment_train.models.recurrent
+import sentiment_train.training.optimizers
+import sentiment_train.training.schedules  # noqa: F401
+from sentiment_train.config import Part
+from sentiment_train.data import batches as batching
+from sentiment_train.data.batches import PlannedBatch, RowSlice
+from sentiment_train.data.bucketing import Buckets, BucketTable
+from sentiment_train.data.encoders import WordEncoder, encode_all
+from sentiment_train.data.prepare import PreparedData, prepare
+from sentiment_train.data.splits import Splits
+from sentiment_train.data.store import EncodedSplit
+from sentiment_train.errors import DataError
+from sentiment_train.evaluation.metrics import metric_names
+from sentiment_train.reports.console import Console
+from sentiment_train.runtime.runtime import Runtime, decide
+from sentiment_train.runtime.stop_request import StopRequest
+from sentiment_train.schema import Batch, Encoder, ModelConfig, ModelInputs, Source, check_batch
+from sentiment_train.training.losses import CrossEntropy
+from sentiment_train.training.optimizers import Adam
+from sentiment_train.training.schedules import ConstantSchedule
+from sentiment_train.training.settings import Checkpointing, Training, Validation
+
+
+@gin.configurable
+@dataclass(frozen=True)
+class Experiment(Part):
+    """Everything that shapes a result. A gin file sets `source` and `model`, and what differs."""
+
+    source: Source = gin.REQUIRED
+    model: ModelConfig = gin.REQUIRED
+    splits: Splits = field(default_factory=Splits)
+    encoder: Encoder = field(default_factory=WordEncoder)
+    buckets: Buckets = field(default_factory=Buckets)
+    loss: CrossEntropy = field(default_factory=CrossEntropy)
+    optimizer: Any = field(default_factory=Adam)  # anything with build(schedule)
+    schedule: Any = field(default_factory=ConstantSchedule)  # … build(total_steps, per_epoch)
+    training: Training = field(default_factory=Training)
+    validation: Validation = field(default_factory=Validation)
+    checkpointing: Checkpointing = field(default_factory=Checkpointing)
+    runtime: Runtime = field(default_factory=Runtime)
+    export: bool = True  # whether a finished run writes its SavedModel
+
+    def check(self):
+        for name in ("optimizer", "schedule"):
+            if not callable(getattr(getattr(self, name), "build", None)):
+                self.refuse(name, "has no method `build`; see docs/extending.md.")
+
+
+class Assembly:
+    """The parts of an experiment, built in the order of the data line.
+
+    Building does not train: a dry run builds the same parts. `devices` come first, because
+    TensorFlow wants to know them before anything else happens.
+    """
+
+    def __init__(self, experiment: Experiment, cache: str):
+        self.experiment = experiment
+        self.decisions = decide(experiment.runtime)
+        self.devices = self.decisions.devices
+        self.is_chief = self.devices.cluster.is_chief
+        self.console = Console(silent=not self.is_chief)
+        self.should_stop = StopRequest(self.devices)
+        self._cache = cache
+
+    @cached_property
+    def data(self) -> PreparedData:
+        """The encoded splits; read from the cache if the same ones were made before."""
+        e = self.experiment
+        say = lambda text: self.console.say("data", text)  # noqa: E731
+        data = prepare(e.source, e.splits, e.encoder, self._cache, say)
+        if e.validation.best_by is not None and "validation" not in data.splits:
+            raise DataError(
+                "There is no validation split to choose the best weights by. Set Splits.validation"
+                " = 0.1, or Validation.best_by = None to keep the last weights."
+            )
+        names = metric_names(data.class_names)
+        if e.validation.best_by not in (None, *names):
+            e.validation.refuse("best_by", f"is no metric; known: {', '.join(names)}.")
+        return data
+
+    @cached_property
+    def buckets(self) -> BucketTable:
+        """The shapes of all batches."""
+        return self.experiment.buckets.table(self.data.splits["train"].lengths, self.data.longest)
+
+    @cached_property
+    def steps_per_epoch(self) -> int:
+        """Optimizer updates of an epoch."""
+        lengths = self.data.splits["train"].lengths
+        return -(
+            -int(self.buckets.batches_per_epoch(lengths).sum())
+            // self.experiment.training.accumulate_batches
+        )
+
+    def new_model(self, scope=None):
+        """A Keras model with fresh weights, in the scope of a strategy or of none."""
+        import keras
+
+        keras.backend.clear_session()  # so that layers get the same names every time
+        keras.utils.set_random_seed(self.decisions.seed)
+        inputs = ModelInputs(
+            self.data.encoder.vocabulary_size,
+            len(self.data.class_names),
+            self.decisions.use_cudnn,
+        )
+        with scope or contextlib.nullcontext():
+            return self.experiment.model.build(inputs)
+
+    @cached_property
+    def model(self):
+        """The model, built in the strategy's scope."""
+        return self.new_model(self.decisions.strategy.scope())
+
+    def order(self, epoch: int) -> list[PlannedBatch]:
+        """The global batches of a training epoch."""
+        lengths = self.data.splits["train"].lengths
+        return batching.epoch_order(lengths, self.buckets, self.decisions.seed, epoch)
+
+    def read(self, planned: Sequence[PlannedBatch]) -> Iterator[Batch]:
+        """Training batches, distributed over the replicas."""
+        return self._read(self.data.splits["train"], planned)
+
+    def _read(self, split: EncodedSplit, planned: Sequence[PlannedBatch]) -> Iterator[Batch]:
+        devices = self.devices
+        rows = RowSlice(
+            devices.replicas,
+            devices.cluster.index * devices.local_replicas,
+            devices.local_replicas,
+        )
+        for batch in batching.batches(split, list(planned), rows):
+            check_batch(batch)
+            yield devices.distribute(batch)
+
+    @cached_property
+    def _evaluator(self):
+        from sentiment_train.evaluation.evaluator import Evaluator
+
+        decisions = self.decisions
+        return Evaluator(self.model, decisions.strategy, decisions.jit_compile, self.should_stop)
+
+    def predict(self, split: EncodedSplit, buckets: BucketTable):
+        """`Predictions` of the current weights for every row of a split."""
+        planned = batching.stored_order(split.lengths, buckets)
+        rows = [p.rows for p in planned]
+        return self._evaluator.predict(
+            self._read(split, planned), rows, split.labels, split.weights
+        )
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Metrics of the current weights on a split."""
+        from sentiment_train.evaluation.metrics import measure
+
+        return measure(self.predict(self.data.splits[split], self.buckets), self.data.class_names)
+
+    def logits_of_texts(self, texts: Sequence[bytes]) -> np.ndarray:
+        """`[n, 1 or classes]` logits of the current weights, all texts in one padded batch."""
+        pieces = list(encode_all(self.data.encoder, texts))
+        lengths = np.concatenate([lengths for _, lengths in pieces])
+        split = EncodedSplit(
+            tokens=np.concatenate([ids for ids, _ in pieces]),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            labels=np.zeros(len(lengths), np.int32),
+            weights=np.ones(len(lengths), np.float32),
+        )
+        one_bucket = BucketTable((int(lengths.max()),), (len(lengths),))
+        return self.predict(split, one_bucket).logits

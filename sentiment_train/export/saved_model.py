@@ -1,0 +1,88 @@
+"""Writes a SavedModel aside, reads it back in a fresh process, then moves it into place."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+from sentiment_train.errors import RunError
+from sentiment_train.export.serving import ServingModule
+
+GOLDEN_TEXTS = (
+    b"A wonderful film, I laughed and cried.",
+    b"The worst two hours of my life.<br /><br />Avoid!",
+    b"It was okay. Not great, not terrible.",
+    b"",
+    b"   ",
+    b"!!!",
+    "Ein großartiger Film — très émouvant, 素晴らしい映画".encode(),
+    b"caf\xe9 \xff\xfe is not UTF-8",
+    b"word",
+    b"good " * 3000,
+    b"<br /><br />",
+    b"[PAD] [UNK]",
+)
+
+
+def export(module: ServingModule, directory: str, live: np.ndarray, tolerance: float) -> None:
+    """Exports `module` to `directory`, replacing what is there only when the new one is right.
+
+    Args:
+      live: logits `[len(GOLDEN_TEXTS), 1 or classes]` of the trained model for GOLDEN_TEXTS.
+      tolerance: largest allowed difference of a logit.
+
+    Raises:
+      RunError: if it cannot be written, or if what is read back disagrees with `live`.
+    """
+    partial, old = f"{directory}.partial", f"{directory}.old"
+    try:
+        for leftover in (partial, old):
+            if tf.io.gfile.exists(leftover):
+                tf.io.gfile.rmtree(leftover)
+        tf.saved_model.save(module, partial, signatures={"serving_default": module.serve})
+        _verify(partial, live, tolerance)
+        if tf.io.gfile.exists(directory):
+            tf.io.gfile.rename(directory, old)
+        tf.io.gfile.rename(partial, directory)
+        if tf.io.gfile.exists(old):
+            tf.io.gfile.rmtree(old)
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "message", error)
+        raise RunError(f"Cannot write {directory}: {reason}. Run --mode=export again.") from None
+
+
+def _verify(directory: str, live: np.ndarray, tolerance: float) -> None:
+    answers = _read_back(directory)
+    for how in ("alone", "together"):
+        difference = np.abs(np.array(answers[how], np.float32) - live)
+        if not difference.max() <= tolerance:
+            text = GOLDEN_TEXTS[int(difference.max(axis=1).argmax())]
+            raise RunError(
+                f"The exported model disagrees with the trained one by {difference.max():.2g} on"
+                f" {text[:40]!r} ({how}); it was left in {directory}."
+            )
+
+
+def _read_back(directory: str) -> dict:
+    """The answers of a fresh process on the CPU, one that has only TensorFlow."""
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CONFIG"}
+    environment |= {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    script = str(pathlib.Path(__file__).with_name("read_back.py"))
+    result = subprocess.run(
+        [sys.executable, script, directory],
+        input=json.dumps([list(text) for text in GOLDEN_TEXTS]),
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    if result.returncode != 0:
+        last = (result.stderr.strip().split("\n") or [""])[-1]
+        raise RunError(f"The exported model in {directory} cannot be read back: {last}")
+    return json.loads(result.stdout.strip().split("\n")[-1])

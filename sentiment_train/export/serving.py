@@ -1,0 +1,43 @@
+"""The served function: raw strings in, labels and probabilities out."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from sentiment_train.schema import FittedEncoder
+
+
+class ServingModule(tf.Module):
+    """Host part (strings → ids) and device part (ids → logits) as one exported object."""
+
+    def __init__(self, model, encoder: FittedEncoder, class_names: tuple[str, ...]):
+        super().__init__(name="sentiment_train")
+        self.model = model
+        self.resources = list(getattr(encoder, "resources", []))
+        self._encode = encoder.encode
+        self._class_names = class_names
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def serve(self, text):
+        """text `[n] string` → label `[n] string`, probabilities `[n, classes] float32`,
+        logits `[n, 1 or classes] float32`; any n, any bytes."""
+        ids = self._encode(text)
+        lengths = tf.cast(ids.row_lengths(), tf.int32)
+        width = tf.maximum(tf.reduce_max(tf.concat([lengths, [1]], axis=0)), 1)
+        tokens = ids.to_tensor(shape=tf.stack([-1, width]))  # [n, width]
+        logits = self.model({"tokens": tokens, "lengths": lengths}, training=False)
+        logits = tf.cast(logits, tf.float32)
+        probabilities = probabilities_of(logits)
+        best = tf.argmax(probabilities, axis=-1)
+        return {
+            "label": tf.gather(tf.constant(self._class_names), best),
+            "probabilities": probabilities,
+            "logits": logits,
+        }
+
+
+def probabilities_of(logits):
+    """logits `[n, 1 or classes]` → `[n, classes] float32`; one logit is the log-odds of class 1."""
+    if logits.shape[-1] == 1:
+        return tf.concat([tf.sigmoid(-logits), tf.sigmoid(logits)], axis=-1)
+    return tf.nn.softmax(logits)

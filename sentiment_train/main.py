@@ -1,0 +1,79 @@
+"""Trains, evaluates and exports text classifiers from gin files.
+
+python -m sentiment_train.main --gin_file=gin/bilstm.gin
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+
+from absl import app, flags
+
+_GIN_FILES = flags.DEFINE_multi_string(
+    "gin_file", [], "A gin file; may be given several times, later ones win."
+)
+_GIN_BINDINGS = flags.DEFINE_multi_string(
+    "gin_bindings", [], "A single binding such as 'Training.length = \"1 epoch\"'; repeatable."
+)
+_MODEL_DIR = flags.DEFINE_string(
+    "model_dir", None, "The run directory; default: runs/<name of the last gin file>."
+)
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "export"], "What to do.")
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Resolve everything, print it with its costs, and train nothing."
+)
+_CACHE_DIR = flags.DEFINE_string(
+    "cache_dir",
+    os.environ.get("SENTIMENT_TRAIN_CACHE", "~/.cache/sentiment_train"),
+    "Local directory of encoded data sets, shared by all runs.",
+)
+
+
+def main(argv) -> int:
+    from sentiment_train.errors import UserError
+
+    try:
+        if len(argv) > 1:
+            raise UserError(f"unexpected argument '{argv[1]}'; all arguments are --flags.")
+        _run()
+    except UserError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _run() -> None:
+    """parse → make → the job of the mode."""
+    from sentiment_train import config, jobs, quiet
+    from sentiment_train.experiment import Experiment
+    from sentiment_train.run_directory import RunDirectory
+
+    files = _gin_files()
+    directory = RunDirectory(_MODEL_DIR.value or f"runs/{pathlib.Path(files[-1]).stem}")
+    provenance = config.parse(files, _GIN_BINDINGS.value)
+    experiment = config.make(Experiment, provenance)
+    quiet.import_tensorflow()
+    job = jobs.dry_run if _DRY_RUN.value else getattr(jobs, _MODE.value)
+    job(experiment, directory, os.path.expanduser(_CACHE_DIR.value))
+
+
+def _gin_files() -> list[str]:
+    """The gin files of the command, or the configuration that an existing run was made by."""
+    from sentiment_train.errors import ConfigError
+
+    if _GIN_FILES.value:
+        return _GIN_FILES.value
+    if _MODEL_DIR.value:
+        return [f"{_MODEL_DIR.value.rstrip('/')}/config.gin"]
+    raise ConfigError("--gin_file=… is needed, e.g. --gin_file=gin/bilstm.gin")
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    app.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""Model families: a config dataclass whose `build` gives a Keras model, features → logits."""

@@ -1,0 +1,102 @@
+"""What is about to happen, in a dozen lines: printed before training, and by a dry run."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from sentiment_train.data.vocabulary import UNKNOWN_ID
+from sentiment_train.experiment import Assembly
+from sentiment_train.training.duration import to_steps
+
+
+def print_data(assembly: Assembly) -> None:
+    """Examples of each split, what was left out, and how much of the text the encoder knows."""
+    data, say = assembly.data, assembly.console.say
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
+    found = data.found
+    left_out = [
+        f"{found[key]:,} {what}"
+        for key, what in [("duplicates", "duplicates removed"), ("bad_rows", "bad rows skipped")]
+        if found[key]
+    ]
+    if found["conflicting"]:
+        left_out.append(f"{found['conflicting']:,} of the duplicates had another label")
+    say("data", "; ".join([f"{data.description}: {counts}", *left_out]))
+    if found["bad_rows"]:
+        say("", f"the first of them: {data.directory}/bad_rows.txt")
+    labels = Counter(data.splits["train"].labels.tolist())
+    shares = [f"{name} {labels[i] / labels.total():.1%}" for i, name in enumerate(data.class_names)]
+    say("classes", ", ".join(shares))
+    tokens = data.splits["train"].tokens
+    unknown = np.count_nonzero(tokens == UNKNOWN_ID) / len(tokens)
+    size = data.encoder.vocabulary_size
+    say("text", f"{size:,} ids, {unknown:.1%} of the training tokens are unknown")
+
+
+def print_buckets(assembly: Assembly) -> None:
+    """The shapes and the padding."""
+    table, lengths = assembly.buckets, assembly.data.splits["train"].lengths
+    shapes = " ".join(
+        f"[{rows}×{length}]" for rows, length in zip(table.batch_sizes, table.lengths, strict=True)
+    )
+    padding = table.padding_share(lengths)
+    assembly.console.say("buckets", f"{len(table.lengths)} shapes, {padding:.1%} padding  {shapes}")
+
+
+def print_bucket_table(assembly: Assembly) -> None:
+    """One line for each bucket: its shape, its share of the rows, its padding."""
+    table, lengths = assembly.buckets, assembly.data.splits["train"].lengths
+    say = assembly.console.say
+    say("", "  length   rows  examples  batches  padding")
+    bucket_of, batches = table.bucket_of(lengths), table.batches_per_epoch(lengths)
+    for i, (length, rows) in enumerate(zip(table.lengths, table.batch_sizes, strict=True)):
+        members = lengths[bucket_of == i]
+        places = int(batches[i]) * rows * length
+        padding = f"{1 - members.sum() / places:8.1%}" if places else f"{'—':>8}"
+        say("", f"{length:8d} {rows:6d} {len(members):9,d} {batches[i]:8d} {padding}")
+
+
+def print_model(assembly: Assembly) -> None:
+    """Parameters, in total and by layer."""
+    model = assembly.model
+    parts = [f"{layer.name} {layer.count_params():,}" for layer in model.layers if layer.weights]
+    assembly.console.say("model", f"{model.count_params():,} parameters; {', '.join(parts)}")
+
+
+def print_runtime(assembly: Assembly) -> None:
+    """The decisions of the runtime, each with its reason."""
+    for label, text in assembly.decisions.lines:
+        assembly.console.say(label, text)
+
+
+def print_steps(assembly: Assembly) -> None:
+    """How long it will train and what is kept."""
+    training, validation = assembly.experiment.training, assembly.experiment.validation
+    per_epoch = assembly.steps_per_epoch
+    total = to_steps(training.length, per_epoch)
+    kept = "the last weights are kept"
+    if validation.best_by:
+        kept = f"the best by validation {validation.best_by} is kept"
+    if training.average_decay:
+        kept += ", as moving average"
+    patience = (
+        f", stops after {validation.patience} without a new best" if validation.patience else ""
+    )
+    assembly.console.say(
+        "steps",
+        f"{total:,} ({training.length}; an epoch has {per_epoch:,}); validation every"
+        f" {validation.every}{patience}; {kept}",
+    )
+
+
+def print_all(assembly: Assembly, with_table: bool) -> None:
+    """Everything but the run directory, in the order of the data line."""
+    print_data(assembly)
+    print_buckets(assembly)
+    if with_table:
+        print_bucket_table(assembly)
+    print_model(assembly)
+    print_runtime(assembly)
+    print_steps(assembly)

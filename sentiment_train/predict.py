@@ -1,0 +1,158 @@
+"""Text in, sentiment out, from an exported SavedModel; needs nothing of the code that trained it.
+
+python -m sentiment_train.predict --saved_model=runs/bilstm/saved_model --text="Loved it."
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator
+from itertools import islice
+
+from absl import app, flags
+
+from sentiment_train import quiet
+from sentiment_train.errors import DataError, UserError, did_you_mean
+
+_SAVED_MODEL = flags.DEFINE_string("saved_model", None, "Directory of the SavedModel.")
+_TEXT = flags.DEFINE_multi_string("text", [], "A text; may be given several times.")
+_INPUT = flags.DEFINE_string("input", None, "A file of texts: .txt (one per line), .csv, .jsonl.")
+_OUTPUT = flags.DEFINE_string("output", None, "File of the answers; default: standard output.")
+_FIELD = flags.DEFINE_string("field", "text", "Column or key of the text in .csv and .jsonl.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Texts per call of the model.", lower_bound=1)
+
+
+def main(argv) -> int:
+    try:
+        if len(argv) > 1:
+            raise UserError(f"unexpected argument '{argv[1]}'; a text goes into --text=…")
+        if not _SAVED_MODEL.value or not (_TEXT.value or _INPUT.value):
+            raise UserError("--saved_model=DIR and --text=… or --input=FILE are needed")
+        texts = _texts()
+        classify = load(_SAVED_MODEL.value)
+        with _output() as write:
+            while batch := list(islice(texts, _BATCH_SIZE.value)):
+                for answer in classify(batch):
+                    write(json.dumps(answer, ensure_ascii=False) + "\n")
+    except UserError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # `… | head`: the reader has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def load(directory: str):
+    """A function from a list of texts to a list of `{text, label, probabilities}`.
+
+    Raises:
+      DataError: if there is no SavedModel of this project.
+    """
+    quiet.import_tensorflow()
+    import tensorflow as tf
+
+    try:
+        model = tf.saved_model.load(directory)
+        serve = model.signatures["serving_default"]
+    except (OSError, KeyError, tf.errors.OpError) as error:
+        reason = str(getattr(error, "message", error)).split("\n")[0]
+        raise DataError(f"No usable SavedModel in '{directory}': {reason}") from None
+
+    def classify(texts: list[str]) -> list[dict]:
+        encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
+        answers = serve(text=tf.constant(encoded))
+        columns = (answers["label"].numpy(), answers["probabilities"].numpy())
+        return [
+            {
+                "text": text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+                "label": label.decode(),
+                "probabilities": [round(float(p), 6) for p in probabilities],
+            }
+            for text, label, probabilities in zip(texts, *columns, strict=True)
+        ]
+
+    classify.model = model  # keeps the variables that `serve` only refers to weakly
+    return classify
+
+
+def _texts() -> Iterator[str]:
+    """All texts of --text, then those of --input."""
+    path = _INPUT.value
+    if not path:
+        return iter(_TEXT.value)
+    kind = os.path.splitext(path)[1]
+    readers = {".txt": _lines, ".csv": _csv_fields, ".jsonl": _json_fields}
+    if kind not in readers:
+        raise DataError(f"--input={path}: expected a file ending in {', '.join(readers)}.")
+    if not os.path.isfile(path):
+        raise DataError(f"--input={path}: there is no such file.")
+    return iter([*_TEXT.value, *readers[kind](path)])
+
+
+def _open(path: str):
+    return open(path, encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _lines(path: str) -> Iterator[str]:
+    with _open(path) as file:
+        for line in file:
+            yield line.rstrip("\r\n")
+
+
+def _csv_fields(path: str) -> Iterator[str]:
+    csv.field_size_limit(sys.maxsize)
+    with _open(path) as file:
+        rows = csv.DictReader(file)
+        columns = rows.fieldnames or []
+        if _FIELD.value not in columns:
+            raise DataError(
+                f"{path}: no column '{_FIELD.value}' among {columns}; name it with --field."
+                f"{did_you_mean(_FIELD.value, columns)}"
+            )
+        for row in rows:
+            yield row[_FIELD.value] or ""
+
+
+def _json_fields(path: str) -> Iterator[str]:
+    with _open(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                text = json.loads(line)[_FIELD.value]
+            except (ValueError, KeyError, TypeError):
+                text = None
+            if not isinstance(text, str):
+                raise DataError(
+                    f"{path}:{number}: expected an object with a text '{_FIELD.value}'."
+                )
+            yield text
+
+
+@contextlib.contextmanager
+def _output():
+    """A function that writes; a file appears under its name only when it is complete."""
+    if not _OUTPUT.value:
+        yield sys.stdout.write
+        sys.stdout.flush()
+        return
+    partial = f"{_OUTPUT.value}.partial"
+    try:
+        with open(partial, "w", encoding="utf-8") as file:
+            yield file.write
+        os.replace(partial, _OUTPUT.value)
+    except OSError as error:
+        raise DataError(f"--output={_OUTPUT.value}: {error.strerror}") from None
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    app.run(main)
+
+
+if __name__ == "__main__":
+    run()

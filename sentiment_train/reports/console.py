@@ -1,0 +1,71 @@
+"""What is printed: aligned lines, and a progress bar if somebody watches on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+_LABEL_WIDTH = 11
+
+
+class Console:
+    """Prints for one process; a silent one (of a worker that is not the chief) prints nothing."""
+
+    def __init__(self, silent: bool = False):
+        self.silent = silent
+        self._bar = None
+
+    def say(self, label: str, text: str) -> None:
+        """`label      text`; further lines of the text are indented alike."""
+        if self.silent:
+            return
+        text = text.replace("\n", "\n" + " " * _LABEL_WIDTH)
+        line = f"{label:<{_LABEL_WIDTH}}{text}"
+        if self._bar is not None:
+            self._bar.write(line)
+        else:
+            print(line, flush=True)
+
+    def start_progress(self, step: int, total_steps: int) -> None:
+        """Begins the bar of the training steps; without a terminal there are lines instead."""
+        self._started, self._first_step = time.monotonic(), step
+        self._total = total_steps
+        if not self.silent and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total_steps, initial=step, unit="step", dynamic_ncols=True)
+
+    def advance(self, step: int) -> None:
+        """Moves the bar to `step`."""
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+
+    def report(self, step: int, values: dict[str, float]) -> None:
+        """Metrics of a step: of training beside the bar or as a line with the time left."""
+        shown = {tag.partition("/")[2]: value for tag, value in values.items()}
+        if "train/loss" not in values:
+            text = "  ".join(f"{n} {v:.4f}" for n, v in shown.items() if n != "examples")
+            self.say(next(iter(values)).partition("/")[0], f"step {step:,}  {text}")
+            return
+        text = (
+            f"loss {shown['loss']:.4f}  accuracy {shown['accuracy']:.4f}"
+            f"  {shown['examples_per_second']:,.0f} examples/s"
+            f"  {shown['tokens_per_second']:,.0f} tokens/s"
+        )
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+            return
+        done = max(step - self._first_step, 1)
+        left = (time.monotonic() - self._started) / done * (self._total - step)
+        self.say("step", f"{step:,}/{self._total:,}  {text}  {_clock(left)} left")
+
+    def end_progress(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,267 @@
+"""An experiment in its run directory: restored, trained, evaluated, exported."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+
+import gin
+
+from sentiment_train import overview
+from sentiment_train.errors import CheckpointError, DivergedError, Interrupted
+from sentiment_train.experiment import Assembly
+from sentiment_train.run_directory import RunDirectory
+from sentiment_train.training.duration import to_steps
+
+
+class Run:
+    """An experiment in its run directory."""
+
+    def __init__(self, assembly: Assembly, directory: RunDirectory):
+        from sentiment_train.training.checkpoints import Checkpoints
+
+        self.assembly, self.directory = assembly, directory
+        self.say = assembly.console.say
+        keep = assembly.experiment.checkpointing.keep
+        warn = lambda text: self.say("warning", text)  # noqa: E731
+        self.checkpoints = Checkpoints(directory.file("checkpoints"), keep, warn)
+        self.step = self._train_step()
+        self.made_of = self._made_of()
+
+    def _train_step(self):
+        from sentiment_train.training.step import TrainStep
+
+        assembly, experiment = self.assembly, self.assembly.experiment
+        model, labels = assembly.model, assembly.data.splits["train"].labels
+        self.total_steps = to_steps(experiment.training.length, assembly.steps_per_epoch)
+        self.schedule = experiment.schedule.build(self.total_steps, assembly.steps_per_epoch)
+        class_weights = experiment.loss.weights_of_classes(assembly.data.class_names, labels)
+        with assembly.decisions.strategy.scope():
+            return TrainStep(
+                model,
+                experiment.loss,
+                class_weights,
+                experiment.optimizer.build(self.schedule),
+                experiment.training,
+                assembly.decisions,
+            )
+
+    def _made_of(self) -> dict[str, str]:
+        """What a checkpoint belongs to: the data by fingerprint, the vocabulary by content."""
+        import tensorflow as tf
+
+        assembly = self.assembly
+        vocabulary = f"{assembly.data.directory}/vocabulary.txt"
+        digest = ""
+        if tf.io.gfile.exists(vocabulary):
+            with tf.io.gfile.GFile(vocabulary, "rb") as file:
+                digest = hashlib.sha256(file.read()).hexdigest()
+        return {"data": assembly.data.fingerprint, "vocabulary": digest}
+
+    def train(self) -> None:
+        """Trains to the end, then evaluates and exports the weights that are kept."""
+        overview.print_all(self.assembly, with_table=False)
+        state = self._restore_newest()
+        if self.assembly.is_chief:
+            self.assembly.data.encoder.save(self.directory.path)
+            self.directory.set_status("incomplete")
+        try:
+            if not state.finished:
+                self._loop(state)
+        except DivergedError as error:
+            if self.assembly.is_chief:
+                self.directory.set_status("diverged", step=state.step, why=error.message)
+            raise
+        except Interrupted:
+            where = f"step {state.step} of {self.total_steps}"
+            raise Interrupted(
+                f"Stopped by a signal and saved at {where} in {self.directory.path}."
+                " The same command goes on from there."
+            ) from None
+        self._finish()
+
+    def _restore_newest(self):
+        """1. the newest intact checkpoint of this run; 2. fresh weights."""
+        from sentiment_train.training.state import TrainingState
+
+        checkpoint = self.checkpoints.newest()
+        if checkpoint is None:
+            self.say("run", f"{self.directory.path} (from the start)")
+            return TrainingState()
+        self._restore(checkpoint)
+        state = checkpoint.state
+        self.say("run", f"{self.directory.path} (goes on after step {state.step:,})")
+        return state
+
+    def _restore(self, checkpoint) -> None:
+        from sentiment_train.training.checkpoints import restore
+
+        for what, digest in self.made_of.items():
+            if checkpoint.made_of.get(what) != digest:
+                raise CheckpointError(
+                    f"The {what} of this run have changed since it began, so its checkpoints no"
+                    f" longer fit. Restore the {what}, or choose another --model_dir."
+                )
+        restore(self.step.variables(), checkpoint.arrays)
+
+    def _loop(self, state) -> None:
+        """Assembles the loop with its actions and runs it."""
+        from sentiment_train.training.actions import Save, Validate
+        from sentiment_train.training.loop import Loop
+        from sentiment_train.training.progress import Progress
+
+        assembly, experiment = self.assembly, self.assembly.experiment
+        per_epoch, console = assembly.steps_per_epoch, assembly.console
+        restored = state if state.step else None
+        actions = [Save(to_steps(experiment.checkpointing.every, per_epoch), self._save, restored)]
+        with self._metric_writer(state) as report:
+            if "validation" in assembly.data.splits:
+                validation = experiment.validation
+                actions.insert(
+                    0,
+                    Validate(
+                        to_steps(validation.every, per_epoch),
+                        self._evaluate_validation,
+                        report,
+                        validation.best_by,
+                        validation.patience,
+                    ),
+                )
+            progress = Progress(
+                to_steps(experiment.training.log_every, per_epoch),
+                report,
+                lambda step: float(self.schedule(step)),
+                allow_overflow=assembly.decisions.float16,
+            )
+            console.start_progress(state.step, self.total_steps)
+            try:
+                Loop(
+                    self.step,
+                    assembly,
+                    self.total_steps,
+                    progress,
+                    actions,
+                    self._save,
+                    assembly.should_stop,
+                ).run(state)
+            finally:
+                console.end_progress()
+
+    @contextlib.contextmanager
+    def _metric_writer(self, state):
+        """A function that reports metrics of a step to files and screen."""
+        import tensorflow as tf
+
+        from sentiment_train.reports.writers import MetricWriter
+
+        if not self.assembly.is_chief:
+            yield lambda step, values: None
+            return
+        console, file = self.assembly.console, self.directory.file
+        writer = MetricWriter(file("tensorboard"), file("metrics.jsonl"), tf.io.gfile)
+        writer.go_on_after(state.step)
+        writer.text("config", f"```\n{gin.config_str()}\n```")
+
+        def report(step: int, values: dict[str, float]) -> None:
+            writer.scalars(step, values)
+            console.report(step, values)
+
+        try:
+            yield report
+        finally:
+            writer.close()
+
+    def _save(self, state) -> None:
+        from sentiment_train.training.checkpoints import arrays_of
+
+        if self.assembly.is_chief:
+            self.checkpoints.save(state, arrays_of(self.step.variables()), self.made_of)
+
+    def _averaged(self):
+        average = self.step.average
+        return average.in_place_of_weights() if average else contextlib.nullcontext()
+
+    def _evaluate_validation(self) -> dict[str, float]:
+        with self._averaged():
+            return self.assembly.evaluate("validation")
+
+    @contextlib.contextmanager
+    def best_weights(self):
+        """Inside the block the model has the weights that the run keeps; gives their state.
+
+        Raises:
+          CheckpointError: if the run has no checkpoint, or the best one is damaged.
+        """
+        newest = self.checkpoints.newest()
+        if newest is None:
+            raise CheckpointError(
+                f"{self.directory.path} has no intact checkpoint. Train it first (--mode=train)."
+            )
+        best = newest.state.best_step
+        checkpoint = newest if best in (-1, newest.state.step) else self.checkpoints.read(best)
+        self._restore(checkpoint)
+        with self._averaged():
+            yield newest.state
+
+    def evaluate_splits(self) -> dict[str, dict[str, float]]:
+        """Metrics of all splits but the training split, printed."""
+        metrics = {}
+        for split in ("validation", "test"):
+            if split in self.assembly.data.splits:
+                metrics[split] = self.assembly.evaluate(split)
+                shown = "  ".join(
+                    f"{name} {value:.4f}"
+                    for name, value in metrics[split].items()
+                    if name != "examples"
+                )
+                self.say(split, shown)
+        return metrics
+
+    def _finish(self) -> None:
+        """Results and SavedModel of the kept weights; only then the run is done."""
+        from sentiment_train.training.checkpoints import arrays_of, weights_digest
+
+        self.assembly.devices.wait_for_all()  # until the chief has written the last checkpoint
+        with self.best_weights() as state:
+            metrics = self.evaluate_splits()
+            variables = self.assembly.model.weights
+            weights = arrays_of({f"{i:03d}/{v.path}": v for i, v in enumerate(variables)})
+            seconds = state.train_seconds
+            results = {
+                **metrics,
+                "steps": state.step,
+                "best_step": state.best_step if state.best_step >= 0 else state.step,
+                "examples_seen": state.examples,
+                "train_seconds": seconds,
+                "examples_per_second": state.examples / seconds if seconds else 0.0,
+                "parameters": self.assembly.model.count_params(),
+                "classes": list(self.assembly.data.class_names),
+                "weights_sha256": weights_digest(weights),
+            }
+            if self.assembly.experiment.export:
+                self.export()
+            if self.assembly.is_chief:
+                self.directory.write_json("results.json", results)
+                self.directory.set_status("done", step=state.step)
+        self.assembly.devices.wait_for_all()  # leaving early would end the chief as well
+
+    def export(self) -> None:
+        """Writes the SavedModel of the current weights and reads it back in a fresh process."""
+        from sentiment_train.export.saved_model import GOLDEN_TEXTS, export
+        from sentiment_train.export.serving import ServingModule
+
+        assembly, directory = self.assembly, self.directory
+        live = assembly.logits_of_texts(GOLDEN_TEXTS)
+        values = [weight.numpy() for weight in assembly.model.weights]
+        if not assembly.is_chief:
+            return
+        self.say("export", "writing the SavedModel and reading it back in a fresh process")
+        model = assembly.new_model()  # without a strategy, so that it does not depend on one
+        for weight, value in zip(model.weights, values, strict=True):
+            weight.assign(value)
+        encoder = assembly.experiment.encoder.load(directory.path)
+        module = ServingModule(model, encoder, assembly.data.class_names)
+        exact = assembly.experiment.runtime.precision == "float32"
+        on_cpu = assembly.devices.kind == "cpu"
+        tolerance = 1e-5 if exact and on_cpu else 1e-3 if exact else 5e-2
+        export(module, directory.file("saved_model"), live, tolerance)

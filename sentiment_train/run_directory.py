@@ -1,0 +1,145 @@
+"""A run directory: its paths, its status, its lock, and the configuration that owns it.
+
+config.gin      alone reproduces the run; written before step 1
+operative.gin   the same with every default that was used
+status.json     incomplete | done | diverged
+vocabulary.txt, checkpoints/, tensorboard/, metrics.jsonl, results.json, saved_model/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Callable, Iterator
+
+from sentiment_train.errors import RunError
+
+_SHOWN_DIFFERENCES = 20
+
+
+class RunDirectory:
+    """Paths go through `tf.io.gfile`, so `gs://` and `ram://` work; only the lock is local."""
+
+    def __init__(self, path: str):
+        self.path = path.rstrip("/") or path
+
+    def file(self, name: str) -> str:
+        """The path of something in the directory."""
+        return f"{self.path}/{name}"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the directory for this process; the system frees it however the process ends.
+
+        Raises:
+          RunError: if another process holds it, or if the directory cannot be made.
+        """
+        self._make()
+        if "://" in self.path:  # object stores have no locks; docs/troubleshooting.md says so
+            yield
+            return
+        import filelock
+
+        lock = filelock.FileLock(pathlib.Path(self.path) / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise RunError(
+                f"{self.path} is in use by another process. Wait for it to end, or choose another"
+                " --model_dir."
+            ) from None
+        except OSError as error:
+            raise RunError(f"Cannot write to {self.path}: {error.strerror}. {_ELSEWHERE}") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _make(self) -> None:
+        import tensorflow as tf
+
+        try:
+            tf.io.gfile.makedirs(self.path)
+        except (OSError, tf.errors.OpError) as error:
+            reason = getattr(error, "message", error)
+            raise RunError(f"Cannot make {self.path}: {reason}. {_ELSEWHERE}") from None
+
+    def claim(
+        self, config: str, operative: str, differences: Callable[[str, str], list[str]]
+    ) -> None:
+        """Writes the configuration into a new directory, or checks that an old one has the same.
+
+        Args:
+          config: what was given.
+          operative: the same with all defaults; a default that is written out is no difference.
+          differences: of two configurations, as readable lines.
+
+        Raises:
+          RunError: listing the differing bindings.
+        """
+        written = self.read("config.gin")
+        if written is None:
+            self.write("operative.gin", operative)
+            self.write("config.gin", config)
+            self.set_status("incomplete")
+            return
+        before = (self.read("operative.gin") or "") + "\n" + written
+        lines = differences(before, f"{operative}\n{config}")
+        if lines:
+            shown = "\n  ".join(lines[:_SHOWN_DIFFERENCES])
+            more = len(lines) - _SHOWN_DIFFERENCES
+            rest = f"\n  and {more} more" if more > 0 else ""
+            raise RunError(
+                f"{self.path} was made by another configuration:\n  {shown}{rest}\n"
+                "Choose another --model_dir, or go back to that configuration."
+            )
+
+    @property
+    def status(self) -> str:
+        """`new`, `incomplete`, `done` or `diverged`."""
+        text = self.read("status.json")
+        if text is None:
+            return "new" if self.read("config.gin") is None else "incomplete"
+        try:
+            return json.loads(text)["status"]
+        except (ValueError, KeyError, TypeError):
+            return "incomplete"  # cut off while it was written
+
+    def set_status(self, status: str, **details) -> None:
+        """Writes `status.json`."""
+        self.write_json("status.json", {"status": status, **details})
+
+    def read(self, name: str) -> str | None:
+        """The text of a file, or None if it is not there."""
+        import tensorflow as tf
+
+        try:
+            with tf.io.gfile.GFile(self.file(name), "rb") as file:
+                return file.read().decode()
+        except tf.errors.NotFoundError:
+            return None
+
+    def write(self, name: str, text: str) -> None:
+        """Replaces a file in one step: a reader sees the old or the new one.
+
+        Raises:
+          RunError: if it cannot be written.
+        """
+        import tensorflow as tf
+
+        partial = self.file(f"{name}.partial")
+        try:
+            with tf.io.gfile.GFile(partial, "wb") as file:
+                file.write(text.encode())
+            tf.io.gfile.rename(partial, self.file(name), overwrite=True)
+        except (OSError, tf.errors.OpError) as error:
+            reason = getattr(error, "message", error)
+            raise RunError(f"Cannot write {self.file(name)}: {reason}. {_ELSEWHERE}") from None
+
+    def write_json(self, name: str, values: dict) -> None:
+        """Replaces a JSON file in one step."""
+        self.write(name, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+_ELSEWHERE = "Free some space or choose another --model_dir, and run the same command again."

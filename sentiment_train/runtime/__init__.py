@@ -1,0 +1,1 @@
+"""How an experiment is executed: devices, precision, XLA, randomness and signals."""

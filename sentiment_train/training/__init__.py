@@ -1,0 +1,1 @@
+"""The loop, and what a step of it is made of."""

@@ -1,0 +1,106 @@
+"""The measures of the steps: collected on the device, looked at now and then, reported as rates."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from sentiment_train.data.batches import PlannedBatch
+from sentiment_train.errors import DivergedError
+from sentiment_train.training.state import TrainingState
+from sentiment_train.training.step import Measures
+
+_FLOAT16_SKIPS = 50  # so many steps in a row may overflow while the loss scale finds its place
+
+
+class Progress:
+    """Sums the measures of the steps since the last report.
+
+    Args:
+      every: steps between two reports.
+      report: called with the step and `{"train/loss": …}`.
+      learning_rate: of a step.
+      allow_overflow: whether single steps may be not finite (float16 skips them).
+    """
+
+    def __init__(
+        self,
+        every: int,
+        report: Callable[[int, dict[str, float]], None],
+        learning_rate: Callable[[int], float],
+        allow_overflow: bool,
+    ):
+        self.every, self.report, self.learning_rate = every, report, learning_rate
+        self.tolerated = _FLOAT16_SKIPS if allow_overflow else 0
+        self._bad_in_a_row = 0
+        self._pending: list[tuple[int, Measures]] = []
+        self._clear()
+
+    def _clear(self) -> None:
+        self._loss = self._weight = self._correct = 0.0
+        self._examples = self._tokens = self._places = 0
+        self._norm = 0.0
+        self._seconds = 0.0
+
+    def add(self, state: TrainingState, measures: Measures, used: Sequence[PlannedBatch]) -> None:
+        """Takes the measures of one step; does not wait for the device."""
+        self._pending.append((state.step, measures))
+        for planned in used:
+            self._examples += planned.examples
+            self._tokens += planned.tokens
+            self._places += planned.places
+
+    def add_seconds(self, seconds: float) -> None:
+        """Time spent in steps, for the rates."""
+        self._seconds += seconds
+
+    def check(self) -> None:
+        """Looks at all pending measures.
+
+        Raises:
+          DivergedError: naming the first step whose loss or gradient was not finite.
+        """
+        for step, measures in self._pending:
+            loss, weight, correct, norm = (float(value) for value in measures)
+            if math.isfinite(loss) and math.isfinite(norm):
+                self._bad_in_a_row = 0
+                self._loss, self._weight = self._loss + loss, self._weight + weight
+                self._correct, self._norm = self._correct + correct, norm
+            else:
+                self._bad_in_a_row += 1
+                if self._bad_in_a_row > self.tolerated:
+                    raise DivergedError(_explain(step, loss, norm))
+        self._pending.clear()
+
+    def report_if_due(self, state: TrainingState) -> None:
+        """Reports the means since the last report, every so many steps and at the end."""
+        if state.step % self.every and not state.finished:
+            return
+        started = time.monotonic()
+        self.check()
+        self._seconds += time.monotonic() - started
+        if self._weight == 0 or self._seconds == 0:
+            return
+        self.report(
+            state.step,
+            {
+                "train/loss": self._loss / self._weight,
+                "train/accuracy": self._correct / self._weight,
+                "train/gradient_norm": self._norm,
+                "train/learning_rate": self.learning_rate(state.step - 1),
+                "train/examples_per_second": self._examples / self._seconds,
+                "train/tokens_per_second": self._tokens / self._seconds,
+                "train/padding": 1.0 - self._tokens / self._places,
+            },
+        )
+        self._clear()
+
+
+def _explain(step: int, loss: float, norm: float) -> str:
+    what = "the loss" if not math.isfinite(loss) else "the gradient norm"
+    return (
+        f"Step {step}: {what} is {loss if not math.isfinite(loss) else norm}. Training has"
+        " stopped; the last checkpoint is from before that. Lower the schedule's learning_rate or"
+        " Training.clip_norm, lengthen the warm-up, and start with a new --model_dir."
+    )

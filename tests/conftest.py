@@ -1,0 +1,36 @@
+"""One TensorFlow process for all tests that do not need processes of their own.
+
+Three logical CPUs stand for three devices; what a run sets for the process is set once, here.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import gin
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tf():
+    """TensorFlow with three logical CPUs and deterministic ops."""
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if not tf.config.get_logical_device_configuration(cpu):
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * 3
+        )
+    tf.random.set_seed(0)
+    tf.config.experimental.enable_op_determinism()
+    return tf
+
+
+@pytest.fixture(autouse=True)
+def _fresh_gin():
+    """No test sees the bindings of another."""
+    gin.clear_config()
+    yield
+    gin.clear_config()
