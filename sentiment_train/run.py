@@ -8,7 +8,7 @@ import hashlib
 import gin
 
 from sentiment_train import overview
-from sentiment_train.errors import CheckpointError, DivergedError, Interrupted
+from sentiment_train.errors import CheckpointError, DivergedError, Interrupted, RunError
 from sentiment_train.experiment import Assembly
 from sentiment_train.run_directory import RunDirectory
 from sentiment_train.training.duration import to_steps
@@ -48,15 +48,9 @@ class Run:
 
     def _made_of(self) -> dict[str, str]:
         """What a checkpoint belongs to: the data by fingerprint, the vocabulary by content."""
-        import tensorflow as tf
-
-        assembly = self.assembly
-        vocabulary = f"{assembly.data.directory}/vocabulary.txt"
-        digest = ""
-        if tf.io.gfile.exists(vocabulary):
-            with tf.io.gfile.GFile(vocabulary, "rb") as file:
-                digest = hashlib.sha256(file.read()).hexdigest()
-        return {"data": assembly.data.fingerprint, "vocabulary": digest}
+        data = self.assembly.data
+        vocabulary = _digest(f"{data.directory}/vocabulary.txt")
+        return {"data": data.fingerprint, "vocabulary": vocabulary}
 
     def train(self) -> None:
         """Trains to the end, then evaluates and exports the weights that are kept."""
@@ -65,6 +59,7 @@ class Run:
         if self.assembly.is_chief:
             self.assembly.data.encoder.save(self.directory.path)
             self.directory.set_status("incomplete")
+        self.assembly.should_stop.listen()
         try:
             if not state.finished:
                 self._loop(state)
@@ -78,7 +73,13 @@ class Run:
                 f"Stopped by a signal and saved at {where} in {self.directory.path}."
                 " The same command goes on from there."
             ) from None
-        self._finish()
+        try:
+            self._finish(state)
+        except Interrupted:
+            raise Interrupted(
+                f"Stopped by a signal after the training; {self.directory.path} has all of it."
+                " The same command goes on with the evaluation."
+            ) from None
 
     def _restore_newest(self):
         """1. the newest intact checkpoint of this run; 2. fresh weights."""
@@ -96,6 +97,7 @@ class Run:
     def _restore(self, checkpoint) -> None:
         from sentiment_train.training.checkpoints import restore
 
+        self._check_vocabulary()
         for what, digest in self.made_of.items():
             if checkpoint.made_of.get(what) != digest:
                 raise CheckpointError(
@@ -104,48 +106,64 @@ class Run:
                 )
         restore(self.step.variables(), checkpoint.arrays)
 
+    def _check_vocabulary(self) -> None:
+        """Raises CheckpointError if the run's own vocabulary is not the one it was trained with."""
+        path = self.directory.file("vocabulary.txt")
+        if _digest(path) not in ("", self.made_of["vocabulary"]):
+            raise CheckpointError(
+                f"{path} is not the vocabulary that the checkpoints were trained with. Delete it;"
+                " it is written again."
+            )
+
     def _loop(self, state) -> None:
         """Assembles the loop with its actions and runs it."""
-        from sentiment_train.training.actions import Save, Validate
         from sentiment_train.training.loop import Loop
         from sentiment_train.training.progress import Progress
 
-        assembly, experiment = self.assembly, self.assembly.experiment
-        per_epoch, console = assembly.steps_per_epoch, assembly.console
-        restored = state if state.step else None
-        actions = [Save(to_steps(experiment.checkpointing.every, per_epoch), self._save, restored)]
+        assembly, console = self.assembly, self.assembly.console
         with self._metric_writer(state) as report:
-            if "validation" in assembly.data.splits:
-                validation = experiment.validation
-                actions.insert(
-                    0,
-                    Validate(
-                        to_steps(validation.every, per_epoch),
-                        self._evaluate_validation,
-                        report,
-                        validation.best_by,
-                        validation.patience,
-                    ),
-                )
             progress = Progress(
-                to_steps(experiment.training.log_every, per_epoch),
+                to_steps(assembly.experiment.training.log_every, assembly.steps_per_epoch),
                 report,
                 lambda step: float(self.schedule(step)),
                 allow_overflow=assembly.decisions.float16,
+                tick=console.advance,
+            )
+            loop = Loop(
+                self.step,
+                assembly,
+                self.total_steps,
+                progress,
+                self._actions(report, state),
+                self._save,
+                assembly.should_stop,
             )
             console.start_progress(state.step, self.total_steps)
             try:
-                Loop(
-                    self.step,
-                    assembly,
-                    self.total_steps,
-                    progress,
-                    actions,
-                    self._save,
-                    assembly.should_stop,
-                ).run(state)
+                loop.run(state)
             finally:
                 console.end_progress()
+
+    def _actions(self, report, state) -> list:
+        """What the loop does between two steps; saving is last, so that it holds all the others."""
+        from sentiment_train.training.actions import Save, Validate
+
+        experiment, per_epoch = self.assembly.experiment, self.assembly.steps_per_epoch
+        actions = []
+        if "validation" in self.assembly.data.splits:
+            validation = experiment.validation
+            actions.append(
+                Validate(
+                    to_steps(validation.every, per_epoch),
+                    self._evaluate_validation,
+                    report,
+                    validation.best_by,
+                    validation.patience,
+                )
+            )
+        save_every = to_steps(experiment.checkpointing.every, per_epoch)
+        actions.append(Save(save_every, self._save, restored=state if state.step else None))
+        return actions
 
     @contextlib.contextmanager
     def _metric_writer(self, state):
@@ -163,7 +181,13 @@ class Run:
         writer.text("config", f"```\n{gin.config_str()}\n```")
 
         def report(step: int, values: dict[str, float]) -> None:
-            writer.scalars(step, values)
+            try:
+                writer.scalars(step, values)
+            except (OSError, tf.errors.OpError) as error:
+                raise RunError(
+                    f"Cannot write {file('metrics.jsonl')}: {getattr(error, 'message', error)}."
+                    " Mend that and run the same command; it goes on from the last checkpoint."
+                ) from None
             console.report(step, values)
 
         try:
@@ -187,7 +211,7 @@ class Run:
 
     @contextlib.contextmanager
     def best_weights(self):
-        """Inside the block the model has the weights that the run keeps; gives their state.
+        """Inside the block the model has the weights that the run keeps; gives their checkpoint.
 
         Raises:
           CheckpointError: if the run has no checkpoint, or the best one is damaged.
@@ -201,7 +225,7 @@ class Run:
         checkpoint = newest if best in (-1, newest.state.step) else self.checkpoints.read(best)
         self._restore(checkpoint)
         with self._averaged():
-            yield newest.state
+            yield checkpoint
 
     def evaluate_splits(self) -> dict[str, dict[str, float]]:
         """Metrics of all splits but the training split, printed."""
@@ -217,12 +241,12 @@ class Run:
                 self.say(split, shown)
         return metrics
 
-    def _finish(self) -> None:
+    def _finish(self, state) -> None:
         """Results and SavedModel of the kept weights; only then the run is done."""
         from sentiment_train.training.checkpoints import arrays_of, weights_digest
 
         self.assembly.devices.wait_for_all()  # until the chief has written the last checkpoint
-        with self.best_weights() as state:
+        with self.best_weights() as best:
             metrics = self.evaluate_splits()
             variables = self.assembly.model.weights
             weights = arrays_of({f"{i:03d}/{v.path}": v for i, v in enumerate(variables)})
@@ -230,11 +254,12 @@ class Run:
             results = {
                 **metrics,
                 "steps": state.step,
-                "best_step": state.best_step if state.best_step >= 0 else state.step,
+                "best_step": best.state.step,
                 "examples_seen": state.examples,
                 "train_seconds": seconds,
                 "examples_per_second": state.examples / seconds if seconds else 0.0,
                 "parameters": self.assembly.model.count_params(),
+                "replicas": self.assembly.devices.replicas,
                 "classes": list(self.assembly.data.class_names),
                 "weights_sha256": weights_digest(weights),
             }
@@ -265,3 +290,13 @@ class Run:
         on_cpu = assembly.devices.kind == "cpu"
         tolerance = 1e-5 if exact and on_cpu else 1e-3 if exact else 5e-2
         export(module, directory.file("saved_model"), live, tolerance)
+
+
+def _digest(path: str) -> str:
+    """sha256 of a file, or an empty string if there is none."""
+    import tensorflow as tf
+
+    if not tf.io.gfile.exists(path):
+        return ""
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()

@@ -22,6 +22,7 @@ class Progress:
       report: called with the step and `{"train/loss": …}`.
       learning_rate: of a step.
       allow_overflow: whether single steps may be not finite (float16 skips them).
+      tick: called with the number of every step that was done.
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class Progress:
         report: Callable[[int, dict[str, float]], None],
         learning_rate: Callable[[int], float],
         allow_overflow: bool,
+        tick: Callable[[int], None] = lambda step: None,
     ):
         self.every, self.report, self.learning_rate = every, report, learning_rate
+        self.tick = tick
         self.tolerated = _FLOAT16_SKIPS if allow_overflow else 0
         self._bad_in_a_row = 0
         self._pending: list[tuple[int, Measures]] = []
@@ -46,6 +49,7 @@ class Progress:
     def add(self, state: TrainingState, measures: Measures, used: Sequence[PlannedBatch]) -> None:
         """Takes the measures of one step; does not wait for the device."""
         self._pending.append((state.step, measures))
+        self.tick(state.step)
         for planned in used:
             self._examples += planned.examples
             self._tokens += planned.tokens
