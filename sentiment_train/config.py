@@ -48,7 +48,8 @@ class Part:
 
     def refuse(self, field: str, problem: str):
         """Raises ConfigError: `Class.field = value <problem>`."""
-        binding = f"{type(self).__name__}.{field}"
+        name, scope = f"{type(self).__name__}.{field}", gin.current_scope_str()
+        binding = f"{scope}/{name}" if scope else name
         raise ConfigError(f"{binding} = {getattr(self, field)!r} {problem}", binding)
 
 
@@ -67,10 +68,10 @@ def parse(files: Sequence[str], bindings: Sequence[str]) -> gin_files.Provenance
     for binding in bindings:
         statements += gin_files.read_text(binding, "--gin_bindings", paths, including=())
     provenance = gin_files.check(statements)
-    with _one_message():
-        for statement in statements:
+    for statement in statements:
+        with _one_message(f"{gin_files.place_of(statement.location)}: "):
             _apply(statement)
-        gin.finalize()
+    _finalize(provenance)
     return provenance
 
 
@@ -85,8 +86,24 @@ def _apply(statement) -> None:
         gin.parse_config(f"{key} = {statement.value!r}")
 
 
+def _finalize(provenance: gin_files.Provenance) -> None:
+    """Locks the configuration; a binding that is still `%gin.REQUIRED` is refused."""
+    try:
+        with _one_message():
+            gin.finalize()
+    except ConfigError as error:
+        required = re.match(r"(\S+) set to `%gin.REQUIRED`", error.message)
+        if not required:
+            raise
+        place = provenance.of(required[1])
+        raise ConfigError(f"{place}{required[1]} must be set; here it is %gin.REQUIRED.") from None
+
+
 class _one_message:
     """Turns what gin itself still objects to into a ConfigError with its first line."""
+
+    def __init__(self, place: str = ""):
+        self.place = place
 
     def __enter__(self):
         return self
@@ -94,7 +111,7 @@ class _one_message:
     def __exit__(self, kind, error, traceback):
         if isinstance(error, ValueError | RuntimeError | TypeError | SyntaxError):
             first_line = str(error).strip().split("\n")[0]
-            raise ConfigError(first_line.replace("`gin.REQUIRED`", "%gin.REQUIRED")) from None
+            raise ConfigError(self.place + first_line) from None
         return False
 
 
@@ -109,11 +126,11 @@ def make(constructor, provenance: gin_files.Provenance):
         part = constructor()
     except ConfigError as error:
         raise ConfigError(provenance.of(error.binding) + error.message) from None
-    except RuntimeError as error:
-        missing = re.search(r"Required bindings for `(.*)` not provided .*: (\[.*\])", str(error))
+    except (RuntimeError, TypeError) as error:
+        missing = re.search(_REQUIRED, str(error)) or re.search(_WITHOUT_DEFAULT, str(error))
         if not missing:
             raise
-        names = [f"{missing[1]}.{name}" for name in ast.literal_eval(missing[2])]
+        names = [f"{missing['part']}.{name}" for name in ast.literal_eval(missing["names"])]
         raise ConfigError(f"{' and '.join(names)} must be set in the gin file.") from None
     if unread := unread_bindings():
         raise ConfigError(
@@ -121,6 +138,14 @@ def make(constructor, provenance: gin_files.Provenance):
             " the part it belongs to (`Experiment.model = @MyModel()`)."
         )
     return part
+
+
+# How gin names the parameters that have no value: gin.REQUIRED by default, or without a default.
+_REQUIRED = r"Required bindings for `(?P<part>.*)` not provided .*: (?P<names>\[.*\])"
+_WITHOUT_DEFAULT = (
+    r"No values supplied by Gin or caller for arguments: (?P<names>\['.*\])\n"
+    r"(?:.*\n)*?.*In call to configurable '(?P<part>\w+)'"
+)
 
 
 def unread_bindings() -> list[str]:

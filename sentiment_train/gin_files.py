@@ -11,7 +11,9 @@ import dataclasses
 import importlib
 import importlib.util  # gin uses it unimported: without it a missing file is an AttributeError
 import inspect
+import io
 import pathlib
+import re
 import sys
 import tokenize
 from collections.abc import Iterator, Sequence
@@ -31,11 +33,18 @@ class Provenance:
     places: dict[tuple[str, str, str], str] = dataclasses.field(default_factory=dict)
 
     def of(self, binding: str | None) -> str:
-        """`gin/my.gin:7: ` for `"Class.field"` or `"%macro"`, or an empty string."""
+        """`gin/my.gin:7: ` for `"scope/Class.field"` or `"%macro"`, or an empty string.
+
+        What is not bound in a scope is looked up in the scopes around it, as gin does.
+        """
+        written = {}
         for (scope, selector, parameter), place in self.places.items():
-            if binding in (short_name(selector, parameter), f"%{scope}"):
-                return f"{place}: "
-        return ""
+            name = f"{scope}/{short_name(selector, parameter)}".lstrip("/")
+            written[f"%{scope}" if selector == MACRO else name] = place
+        while binding and binding not in written and "/" in binding:
+            scope, _, name = binding.rpartition("/")
+            binding = f"{scope.rpartition('/')[0]}/{name}".lstrip("/")
+        return f"{written[binding]}: " if binding in written else ""
 
 
 def short_name(selector: str, parameter: str) -> str:
@@ -95,45 +104,83 @@ class _LookOnly(config_parser.ParserDelegate):
 
 
 def read_file(path: str, paths, including: tuple[str, ...]) -> list:
-    if path in including:
-        raise ConfigError(f"{path} includes itself through {' → '.join((*including, path))}")
-    if "://" in path:
-        import tensorflow as tf
+    try:
+        text = _read_remote(path) if "://" in path else pathlib.Path(path).read_bytes()
+        text = text.decode("utf-8-sig").replace("\r\n", "\n")
+        return read_text(text, path, paths, (*including, path))
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}:{line}: the file is not UTF-8 text.") from None
 
-        text = tf.io.gfile.GFile(path).read()
-    else:
-        text = pathlib.Path(path).read_text(encoding="utf-8")
-    return read_text(text, path, paths, (*including, path))
+
+def _read_remote(path: str) -> bytes:
+    import tensorflow as tf
+
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return file.read()
+    except tf.errors.OpError as error:
+        reason = f": {error.message}" if error.message else ""
+        raise ConfigError(f"Cannot read {path} ({type(error).__name__}{reason}).") from None
 
 
 def read_text(text: str, path: str, paths, including: tuple[str, ...]) -> list:
     """The statements of one file with its includes in place, locations filled in."""
     result = []
-    parser = config_parser.ConfigParser(text, _LookOnly())
     try:
-        for statement in parser:
+        for statement in config_parser.ConfigParser(text, _LookOnly()):
             location = statement.location._replace(filename=path)
             statement = statement._replace(location=location)
             if isinstance(statement, config_parser.IncludeStatement):
                 try:
                     included = find_gin_file(statement.filename, paths)
                 except ConfigError as error:
-                    raise ConfigError(f"{_place(location)}: {error.message}") from None
+                    raise ConfigError(f"{place_of(location)}: {error.message}") from None
+                if included in including:
+                    loop = " → ".join((*including, included))
+                    raise ConfigError(f"{place_of(location)}: {included} includes itself: {loop}")
                 result += read_file(included, paths, including)
             else:
                 result.append(statement)
     except tokenize.TokenError as error:
-        raise ConfigError(f"{path}: {error.args[0]}: a bracket or quote is not closed") from None
+        line = _unclosed_line(text) or error.args[1][0]
+        where = place_of(config_parser.Location(path, line, None, ""))
+        raise ConfigError(f"{where}: a bracket or quote is not closed") from None
     except SyntaxError as error:
-        line = f":{error.lineno}" if path != "--gin_bindings" and error.lineno else ""
+        where = place_of(config_parser.Location(path, error.lineno, None, ""))
         wrote = f" in '{error.text.strip()}'" if error.text else ""
-        raise ConfigError(f"{path}{line}: {str(error.msg).split(chr(10))[0]}{wrote}") from None
+        raise ConfigError(f"{where}: {_in_words(str(error.msg))}{wrote}") from None
     return result
 
 
-def _place(location) -> str:
-    if location.filename == "--gin_bindings":
-        return "--gin_bindings"
+def _unclosed_line(text: str) -> int | None:
+    """The line of the outermost bracket that is still open where the text ends."""
+    lines = []
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.string in ("(", "[", "{"):
+                lines.append(token.start[0])
+            elif token.string in (")", "]", "}") and lines:
+                lines.pop()
+    except (tokenize.TokenError, SyntaxError):
+        pass
+    return lines[0] if lines else None
+
+
+def _in_words(message: str) -> str:
+    """A message of gin's parser; that of an unquoted string would not say so."""
+    token = re.search(r"Failed to parse token '(.*)'", message)
+    if token:
+        return f"cannot read {token[1]} as a value (strings need quotes)"
+    return message.split("\n")[0]
+
+
+def place_of(location) -> str:
+    """`gin/my.gin:7` of a statement."""
+    if location.filename == "--gin_bindings" or not location.line_num:
+        return location.filename
     return f"{location.filename}:{location.line_num}"
 
 
@@ -142,7 +189,7 @@ def check(statements: list) -> Provenance:
     provenance = Provenance()
     macros = {_macro_name(s) for s in statements if _is_macro(s)}
     for statement in statements:
-        place = _place(statement.location)
+        place = place_of(statement.location)
         if isinstance(statement, config_parser.ImportStatement):
             _import(statement.module, place)
         elif isinstance(statement, config_parser.BindingStatement):
@@ -170,10 +217,13 @@ def _import(module: str, place: str) -> None:
     try:
         importlib.import_module(module)
     except ImportError as error:
-        if error.name and module.startswith(error.name):
+        if error.name and f"{module}.".startswith(f"{error.name}."):
             where = "Is its folder the current directory or on PYTHONPATH?"
             raise ConfigError(f"{place}: no module '{module}'. {where}") from None
-        raise ConfigError(f"{place}: importing '{module}' failed: {error}") from None
+        raise ConfigError(f"{place}: importing '{module}' failed: {error}") from error
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{place}: importing '{module}' failed: {what}") from error
 
 
 def _configurables() -> dict[str, object]:

@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 
+from sentiment_train.data.store import BAD_ROWS
 from sentiment_train.data.vocabulary import UNKNOWN_ID
 from sentiment_train.experiment import Assembly
 from sentiment_train.training.duration import to_steps
@@ -25,7 +26,7 @@ def print_data(assembly: Assembly) -> None:
         left_out.append(f"{found['conflicting']:,} of the duplicates had another label")
     say("data", "; ".join([f"{data.description}: {counts}", *left_out]))
     if found["bad_rows"]:
-        say("", f"the first of them: {data.directory}/bad_rows.txt")
+        say("", f"the first of them: {data.directory}/{BAD_ROWS}")
     labels = Counter(data.splits["train"].labels.tolist())
     shares = [f"{name} {labels[i] / labels.total():.1%}" for i, name in enumerate(data.class_names)]
     say("classes", ", ".join(shares))

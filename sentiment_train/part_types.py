@@ -25,7 +25,10 @@ def describe_mismatch(part) -> Iterator[tuple[str, str]]:
 
 
 def matches(value, hint) -> bool:
-    """Whether `value` is of type `hint`. A list passes for a tuple, an int for a float."""
+    """Whether `value` is of type `hint`. A list passes for a tuple, an int for a float.
+
+    A class never passes for one of its instances, not even for a protocol, which it would match.
+    """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is typing.Any or hint is object:
         return True
@@ -33,11 +36,12 @@ def matches(value, hint) -> bool:
         return any(matches(value, option) for option in arguments)
     if origin is typing.Literal:
         return any(value == option and type(value) is type(option) for option in arguments)
-    if origin is tuple:
-        items = arguments[:-1] if arguments[-1] is Ellipsis else arguments
+    if origin in (tuple, list):
         if not isinstance(value, list | tuple):
             return False
-        return all(matches(item, items[0]) for item in value)
+        if origin is list or arguments[-1] is Ellipsis:
+            arguments = (arguments[0],) * len(value)
+        return len(value) == len(arguments) and all(map(matches, value, arguments))
     if origin is dict:
         return isinstance(value, dict) and all(
             matches(k, arguments[0]) and matches(v, arguments[1]) for k, v in value.items()
@@ -48,7 +52,9 @@ def matches(value, hint) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint is None or hint is type(None):
         return value is None
-    return callable(value) if origin is not None else isinstance(value, hint)
+    if origin is not None:
+        return callable(value)
+    return isinstance(value, hint) and (hint is type or not isinstance(value, type))
 
 
 def _is_a(value) -> str:
@@ -69,9 +75,13 @@ def _instead(value, hint) -> str:
             return f"write {int(value) if int in options else float(value)} without quotes."
         except ValueError:
             pass
-    if isinstance(value, type) and not _is_union(hint):
+    if isinstance(value, type) and any(_is_part(option) for option in options):
         return f"write @{value.__name__}() with brackets."
     return f"expected {' or '.join(_words(option) for option in options)}."
+
+
+def _is_part(hint) -> bool:
+    return isinstance(hint, type) and hint not in (int, float, str, bool, type(None))
 
 
 def _is_union(hint) -> bool:
@@ -82,8 +92,10 @@ def _words(hint) -> str:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return " | ".join(repr(option) for option in arguments)
-    if origin is tuple:
-        return f"a tuple of {_words(arguments[0])} such as ({_sample(arguments[0])},)"
+    if origin in (tuple, list):
+        samples = [_sample(item) for item in arguments if item is not Ellipsis]
+        such_as = ", ".join(samples) if len(samples) > 1 else f"{samples[0]},"
+        return f"a tuple of {_words(arguments[0])} such as ({such_as})"
     if origin is dict:
         return f"a dict of {_words(arguments[0])} to {_words(arguments[1])}"
     names = {int: "an int", float: "a number", str: "a string", bool: "True or False"}

@@ -63,20 +63,28 @@ def load(directory: str):
         raise DataError(f"No usable SavedModel in '{directory}': {reason}") from None
 
     def classify(texts: list[str]) -> list[dict]:
-        encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
+        encoded = [_bytes_of(text) for text in texts]
         answers = serve(text=tf.constant(encoded))
         columns = (answers["label"].numpy(), answers["probabilities"].numpy())
         return [
             {
-                "text": text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+                "text": text.decode("utf-8", "replace"),
                 "label": label.decode(),
                 "probabilities": [round(float(p), 6) for p in probabilities],
             }
-            for text, label, probabilities in zip(texts, *columns, strict=True)
+            for text, label, probabilities in zip(encoded, *columns, strict=True)
         ]
 
     classify.model = model  # keeps the variables that `serve` only refers to weakly
     return classify
+
+
+def _bytes_of(text: str) -> bytes:
+    """The bytes that were read; a lone surrogate, which JSON can write, stays invalid UTF-8."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _texts() -> Iterator[str]:
@@ -113,8 +121,11 @@ def _csv_fields(path: str) -> Iterator[str]:
                 f"{path}: no column '{_FIELD.value}' among {columns}; name it with --field."
                 f"{did_you_mean(_FIELD.value, columns)}"
             )
-        for row in rows:
-            yield row[_FIELD.value] or ""
+        try:
+            for row in rows:
+                yield row[_FIELD.value] or ""
+        except csv.Error as error:
+            raise DataError(f"{path}:{rows.line_num}: {error}.") from None
 
 
 def _json_fields(path: str) -> Iterator[str]:

@@ -47,10 +47,10 @@ class Run:
             )
 
     def _made_of(self) -> dict[str, str]:
-        """What a checkpoint belongs to: the data by fingerprint, the vocabulary by content."""
+        """What a checkpoint belongs to: data and vocabulary, by content."""
         data = self.assembly.data
         vocabulary = _digest(f"{data.directory}/vocabulary.txt")
-        return {"data": data.fingerprint, "vocabulary": vocabulary}
+        return {"data": data.content, "vocabulary": vocabulary}
 
     def train(self) -> None:
         """Trains to the end, then evaluates and exports the weights that are kept."""

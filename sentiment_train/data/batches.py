@@ -65,7 +65,7 @@ def epoch_order(lengths: np.ndarray, table: BucketTable, seed: int, epoch: int):
       A list of `PlannedBatch`, the same for the same arguments on every machine: the shuffle sorts
       by raw Philox output, a stream that NumPy promises not to change.
     """
-    stream = np.random.Philox(key=[seed & (2**64 - 1), epoch])
+    stream = np.random.Philox(key=np.array([seed & (2**64 - 1), epoch], np.uint64))
     order = np.argsort(stream.random_raw(len(lengths)), kind="stable")
     batches = _cut_into_batches(order, lengths, table)
     shuffled = np.argsort(stream.random_raw(len(batches)), kind="stable")

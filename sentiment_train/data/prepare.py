@@ -25,7 +25,7 @@ class PreparedData:
     """Everything that later stages need to know of the data."""
 
     description: str
-    fingerprint: str
+    content: str  # digest of what is trained on; the same ids and labels have the same
     directory: str  # of the store; holds what the encoder saved
     class_names: tuple[str, ...]
     splits: dict[str, EncodedSplit]
@@ -65,7 +65,7 @@ def prepare(
         ) from None
     return PreparedData(
         description=getattr(source, "description", type(source).__name__),
-        fingerprint=fingerprint,
+        content=opened.content,
         directory=opened.directory,
         class_names=opened.class_names,
         splits=opened.splits,
@@ -102,7 +102,7 @@ def _build(texts: SplitTexts, encoder: Encoder, cache: str, fingerprint: str) ->
             "conflicting": texts.conflicting,
             "bad_rows": texts.bad_rows,
         }
-        (directory / "bad_rows.txt").write_text(
+        (directory / stores.BAD_ROWS).write_text(
             "".join(f"{message}\n" for message in texts.bad_row_messages), encoding="utf-8"
         )
         stores.write_index(directory, fingerprint, texts.class_names, found)

@@ -101,7 +101,7 @@ def _without_duplicates(pool, given, result: SplitTexts):
     for name in ("test", "validation", "pool"):
         kept[name] = []
         for example in pool if name == "pool" else given.get(name, []):
-            key = " ".join(example.text.split())
+            key = _without_whitespace(example.text)
             if key in seen:
                 result.duplicates += 1
                 result.conflicting += seen[key] != example.label
@@ -111,11 +111,17 @@ def _without_duplicates(pool, given, result: SplitTexts):
     return kept["pool"], {name: kept[name] for name in given}
 
 
+def _without_whitespace(text: str) -> str:
+    """What two texts have in common that differ in nothing but their whitespace."""
+    return " ".join(text.split())
+
+
 def _stratified(pool: list[Example], wanted: dict[str, float], seed: int):
     """Cuts `wanted` shares of each class off the pool; the rest is the training split."""
     by_class = defaultdict(list)
     for position, example in enumerate(pool):
-        digest = hashlib.blake2b(f"{seed}\0{example.text}".encode("utf-8", "surrogatepass"))
+        text = _without_whitespace(example.text)
+        digest = hashlib.blake2b(f"{seed}\0{text}".encode("utf-8", "surrogatepass"))
         by_class[example.label].append((digest.digest(), position))
     chosen = {}
     for ranked in by_class.values():
@@ -138,7 +144,7 @@ def _class_names(source: Source, splits: dict[str, list[Example]]) -> tuple[str,
     counts = Counter(example.label for example in splits["train"])
     names = getattr(source, "class_names", None)
     if not names:
-        numeric = all(name.lstrip("-").isdecimal() for name in counts)
+        numeric = all(name.removeprefix("-").isdecimal() for name in counts)
         names = tuple(sorted(counts, key=int if numeric else None))
     if len(names) < 2 or len(counts) < 2:
         only = next(iter(counts))

@@ -1,7 +1,7 @@
 """An encoded data set on local disk: written once, named by what made it, mapped into memory.
 
     <cache>/store-<fingerprint>/
-        store.json        class names, counts, and the sha256 of every other file
+        store.json        class names, counts, and the sha256 of itself and of every other file
         vocabulary.txt    what the encoder saved
         train/            tokens.npy [tokens] int32, offsets.npy [n + 1] int64,
                           labels.npy [n] int32, weights.npy [n] float32;  likewise the other splits
@@ -26,7 +26,8 @@ import numpy as np
 from sentiment_train.errors import DataError
 from sentiment_train.schema import SPLITS
 
-FORMAT = 1
+FORMAT = 2
+BAD_ROWS = "bad_rows.txt"  # the first messages of rows that were skipped, for people
 _ARRAYS = {"tokens": "int32", "offsets": "int64", "labels": "int32", "weights": "float32"}
 
 
@@ -53,7 +54,7 @@ class Store:
     """An opened store."""
 
     directory: str
-    fingerprint: str
+    content: str  # sha256 of ids, labels, weights and class names, whatever made them
     class_names: tuple[str, ...]
     splits: dict[str, EncodedSplit]
     found: dict[str, int]  # duplicates, bad rows …: what the reader of the source came across
@@ -74,15 +75,19 @@ def open_store(cache: str, fingerprint: str) -> Store | None:
         return None
     try:
         index = json.loads((directory / "store.json").read_text(encoding="utf-8"))
+        if index.pop("digest") != _digest_of(index):
+            raise DamagedStore(f"{directory}: store.json does not match its digest")
         if index["format"] != FORMAT or index["fingerprint"] != fingerprint:
             raise DamagedStore(f"{directory}: store.json is of another store")
         for name, digest in index["sha256"].items():
             if _sha256(directory / name) != digest:
                 raise DamagedStore(f"{directory}: {name} does not match its digest")
         splits = {name: _map_split(directory / name) for name in SPLITS if name in index["splits"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedStore(f"{directory}: {error}") from None
-    return Store(str(directory), fingerprint, tuple(index["class_names"]), splits, index["found"])
+    digests = {name: d for name, d in index["sha256"].items() if name != BAD_ROWS}
+    content = _digest_of({"class_names": index["class_names"], "sha256": digests})
+    return Store(str(directory), content, tuple(index["class_names"]), splits, index["found"])
 
 
 @contextlib.contextmanager
@@ -148,8 +153,13 @@ def write_index(
         "found": found,
         "sha256": {p.relative_to(directory).as_posix(): _sha256(p) for p in files},
     }
+    index["digest"] = _digest_of(index)
     text = json.dumps(index, indent=2, ensure_ascii=False)
     (directory / "store.json").write_text(text, encoding="utf-8")
+
+
+def _digest_of(index: dict) -> str:
+    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
 
 
 def _directory(cache: str, fingerprint: str) -> pathlib.Path:

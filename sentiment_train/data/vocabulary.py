@@ -79,5 +79,6 @@ def load_vocabulary(directory: str) -> tuple[str, ...]:
         raise DataError(f"{path}: the first two lines must be [PAD] and [UNK].")
     if len(set(words)) != len(words):
         twice = Counter(words).most_common(1)[0][0]
-        raise DataError(f"{path}:{words.index(twice) + 1}: '{twice}' is there twice.")
+        line = words.index(twice, words.index(twice) + 1) + 1
+        raise DataError(f"{path}:{line}: '{twice}' is there twice.")
     return words

@@ -31,7 +31,7 @@ class Checkpoint:
     """A verified checkpoint."""
 
     state: TrainingState
-    made_of: dict[str, str]  # fingerprints of data and vocabulary
+    made_of: dict[str, str]  # digests of data and vocabulary
     arrays: dict[str, np.ndarray]
 
 

@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentiment_train.data.batches import (
+    FILLER,
+    PlannedBatch,
+    RowSlice,
+    batches,
+    epoch_order,
+    gather,
+    stored_order,
+)
+from sentiment_train.data.bucketing import BucketTable
+from sentiment_train.data.store import EncodedSplit
+from sentiment_train.schema import check_batch
+
+
+@st.composite
+def tables(draw):
+    lengths = sorted(draw(st.sets(st.integers(1, 19), max_size=4))) + [20]
+    sizes = draw(st.lists(st.integers(1, 17), min_size=len(lengths), max_size=len(lengths)))
+    return BucketTable(tuple(lengths), tuple(sizes))
+
+
+lengths_of_rows = st.lists(st.integers(1, 20), min_size=1, max_size=120).map(np.array)
+seeds = st.integers(-(2**63), 2**64 - 1)
+
+
+def rows_of(planned):
+    return [batch.rows.tolist() for batch in planned]
+
+
+def split_of(lengths):
+    """Row i holds `lengths[i]` tokens that are all i + 1, label i, weight i + 0.5."""
+    count = len(lengths)
+    return EncodedSplit(
+        tokens=np.repeat(np.arange(1, count + 1, dtype=np.int32), lengths),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        labels=np.arange(count, dtype=np.int32),
+        weights=np.arange(count, dtype=np.float32) + 0.5,
+    )
+
+
+@settings(max_examples=80, deadline=None)
+@given(lengths=lengths_of_rows, table=tables(), seed=seeds, epoch=st.integers(0, 10**6))
+def test_every_example_is_in_an_epoch_exactly_once(lengths, table, seed, epoch):
+    shapes = dict(zip(table.lengths, table.batch_sizes, strict=True))
+    for planned in (epoch_order(lengths, table, seed, epoch), stored_order(lengths, table)):
+        rows = np.concatenate([batch.rows for batch in planned])
+        assert sorted(rows[rows != FILLER]) == list(range(len(lengths)))
+        assert len(planned) == table.batches_per_epoch(lengths).sum()
+        for batch in planned:
+            real = batch.rows[: batch.examples]
+            assert real.min() >= 0
+            assert (batch.rows[batch.examples :] == FILLER).all()
+            assert len(batch.rows) == shapes[batch.length]
+            assert table.lengths[table.bucket_of(lengths[real]).max()] == batch.length
+            assert batch.tokens == lengths[real].sum() <= batch.places
+
+
+@settings(max_examples=80, deadline=None)
+@given(lengths=lengths_of_rows, table=tables(), data=st.data())
+def test_slices_of_all_workers_make_up_the_global_batch(lengths, table, data):
+    workers, local = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 4))
+    slices = [RowSlice(workers * local, worker * local, local) for worker in range(workers)]
+    for batch in epoch_order(lengths, table, 0, 0):
+        parts = [rows.of(batch.rows) for rows in slices]
+        assert len({len(part) for part in parts}) == 1
+        assert len(parts[0]) % local == 0
+        together = np.concatenate(parts)
+        assert together[: len(batch.rows)].tolist() == batch.rows.tolist()
+        assert (together[len(batch.rows) :] == FILLER).all()
+        assert len(together) - len(batch.rows) < workers * local
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths=lengths_of_rows, table=tables(), seed=seeds, epoch=st.integers(0, 99))
+def test_the_order_depends_on_seed_and_epoch_and_nothing_else(lengths, table, seed, epoch):
+    first = rows_of(epoch_order(lengths, table, seed, epoch))
+    np.random.seed(len(lengths))
+    np.random.random(3)
+    assert rows_of(epoch_order(lengths.copy(), table, seed, epoch)) == first
+
+
+def test_other_seeds_and_epochs_have_other_orders():
+    lengths, table = np.ones(30, np.int64), BucketTable((1,), (4,))
+    keys = [(0, 0), (0, 1), (1, 0), (-1, 0), (2**63, 0), (2**64 - 1, 1), (2**62, 0)]
+    orders = {str(rows_of(epoch_order(lengths, table, *key))) for key in keys}
+    assert len(orders) == len(keys)
+
+
+def test_the_order_is_still_that_of_earlier_releases():
+    """A run that is resumed by a later release must see the same batches."""
+    lengths = np.array([1, 9, 3, 4, 7, 2, 8, 5, 6, 10])
+    planned = epoch_order(lengths, BucketTable((5, 10), (2, 3)), seed=0, epoch=0)
+    assert rows_of(planned) == [[5, 3], [9, 1, 8], [7, -1], [0, 2], [4, 6, -1]]
+    (batch,) = epoch_order(np.ones(10, np.int64), BucketTable((1,), (10,)), seed=0, epoch=0)
+    assert batch.rows.tolist() == [0, 2, 9, 1, 8, 5, 4, 3, 6, 7]
+
+
+def test_batches_of_all_buckets_are_mixed():
+    lengths = np.arange(400) % 20 + 1
+    planned = epoch_order(lengths, BucketTable((5, 10, 15, 20), (4,) * 4), seed=0, epoch=0)
+    bucket_lengths = [batch.length for batch in planned]
+    assert sum(a != b for a, b in zip(bucket_lengths, bucket_lengths[1:], strict=False)) > 50
+
+
+def test_an_evaluation_pass_keeps_the_order_of_the_store():
+    planned = stored_order(np.array([1, 9, 3, 4, 7, 2]), BucketTable((5, 10), (3, 1)))
+    assert rows_of(planned) == [[0, 2, 3], [5, FILLER, FILLER], [1], [4]]
+    assert [(b.examples, b.tokens, b.places) for b in planned[1:3]] == [(1, 2, 15), (1, 9, 10)]
+
+
+def test_rows_are_padded_on_the_right():
+    tokens, lengths, labels, weights = gather(split_of([2, 1, 3]), np.array([2, 0, 1]), 4)
+    assert tokens.tolist() == [[3, 3, 3, 0], [1, 1, 0, 0], [2, 0, 0, 0]]
+    assert lengths.tolist() == [3, 2, 1]
+    assert labels.tolist() == [2, 0, 1]
+    assert weights.tolist() == [2.5, 0.5, 1.5]
+    assert [a.dtype for a in (tokens, lengths, labels, weights)] == ["int32"] * 3 + ["float32"]
+
+
+def test_filler_rows_have_weight_zero_and_length_one():
+    tokens, lengths, labels, weights = gather(split_of([2]), np.array([0, FILLER, FILLER]), 2)
+    assert tokens.tolist() == [[1, 1], [0, 0], [0, 0]]
+    assert lengths.tolist() == [2, 1, 1]
+    assert labels.tolist() == [0, 0, 0]
+    assert weights.tolist() == [0.5, 0.0, 0.0]
+
+
+def test_planned_batches_count_what_they_hold():
+    batch = PlannedBatch(8, np.array([4, 2, FILLER]), 11)
+    assert (batch.examples, batch.places) == (2, 24)
+
+
+def read(split, planned, rows=RowSlice()):  # noqa: B008
+    """Everything that the pipeline gives, as nested lists."""
+    result = []
+    for batch in batches(split, planned, rows):
+        check_batch(batch)
+        parts = (batch.features["tokens"], batch.features["lengths"], batch.labels, batch.weights)
+        result.append([part.numpy().tolist() for part in parts])
+    return result
+
+
+@pytest.fixture(scope="module")
+def epoch(tf):
+    """A split, a plan of eight batches, and what the pipeline makes of it."""
+    lengths = np.arange(31) % 9 + 1
+    split = split_of(lengths)
+    planned = epoch_order(lengths, BucketTable((3, 6, 9), (5, 4, 3)), seed=3, epoch=7)
+    return split, planned, read(split, planned)
+
+
+def test_the_pipeline_gives_the_planned_batches(epoch):
+    split, planned, whole = epoch
+    assert whole == [[a.tolist() for a in gather(split, p.rows, p.length)] for p in planned]
+
+
+@pytest.mark.parametrize("position", [0, 1, 4, 8])
+def test_a_resumed_epoch_is_the_rest_of_the_whole_one(epoch, position):
+    split, planned, whole = epoch
+    assert read(split, planned[position:]) == whole[position:]
+
+
+@pytest.mark.parametrize("workers, local", [(1, 2), (2, 1), (3, 2)])
+def test_every_number_of_replicas_sees_the_same_batches(epoch, workers, local):
+    split, planned, whole = epoch
+    slices = [RowSlice(workers * local, worker * local, local) for worker in range(workers)]
+    of_workers = [read(split, planned, rows) for rows in slices]
+    assert [len(w) for w in of_workers] == [len(whole)] * workers
+    for batch, *parts in zip(whole, *of_workers, strict=True):
+        for array, *pieces in zip(batch, *parts, strict=True):
+            together = sum(pieces, [])
+            assert together[: len(array)] == array
+    fillers = [row for w in of_workers for b in w for row in zip(*b[1:], strict=True) if row[2] == 0]
+    assert set(fillers) == {(1, 0, 0.0)}
