@@ -174,7 +174,7 @@ def _in_words(message: str) -> str:
     token = re.search(r"Failed to parse token '(.*)'", message)
     if token:
         return f"cannot read {token[1]} as a value (strings need quotes)"
-    return message.split("\n")[0]
+    return message.partition("\n")[0]
 
 
 def place_of(location) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 def describe_mismatch(part) -> Iterator[tuple[str, str]]:
@@ -52,7 +52,7 @@ def matches(value, hint) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint is None or hint is type(None):
         return value is None
-    if origin is not None:
+    if hint is Callable or origin is Callable:
         return callable(value)
     return isinstance(value, hint) and (hint is type or not isinstance(value, type))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from fractions import Fraction
 
 
 def check_duration(part, field: str, at_least_one_step: bool = True) -> None:
@@ -21,8 +23,7 @@ def to_steps(text: str, steps_per_epoch: int) -> int:
     """Optimizer updates in `text`; a part of a step counts as one."""
     match = _PATTERN.fullmatch(text)
     per_unit = steps_per_epoch if match["unit"] == "epoch" else 1
-    exact = float(match["number"]) * per_unit
-    return int(exact) if exact == int(exact) else int(exact) + 1
+    return math.ceil(Fraction(match["number"]) * per_unit)  # 1.1 * 10 is above 11 in floats
 
 
 _PATTERN = re.compile(r"\s*(?P<number>\d+(\.\d+)?)\s*(?P<unit>epoch|step)s?\s*")

@@ -148,7 +148,7 @@ class TrainStep:
 
     def _skip(self):
         self.loss_scale.bad()
-        return tf.constant(0.0)
+        return tf.constant(float("inf"))  # the norm; `Progress` counts the skipped steps by it
 
     def _add(self, gradients, sums) -> None:
         for accumulator, value in zip(self._accumulators, [*gradients, *sums], strict=True):

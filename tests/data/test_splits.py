@@ -133,7 +133,7 @@ def test_skipped_rows_are_counted_and_a_few_are_reported(list_source):
         ({"train": [], "test": POOL}, "ListSource: no training examples"),
         ({"train": POOL, "test": POOL, "dev": POOL}, r"gives unknown splits \['dev'\]"),
         ({"all": rows(20, "pos")}, "all 16 training examples have the label 'pos'"),
-        ({"train": rows(5, "pos"), "test": POOL}, "have the label 'pos'"),
+        ({"train": rows(5, "pos", "my"), "test": POOL}, "have the label 'pos'"),
         ({"train": POOL, "test": POOL}, "no examples are left for training"),
         (
             {"train": POOL, "test": [Example("x", "poss", where="t.csv:7")]},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from conftest import SMALL, Program, wait_until
+from program import SMALL, Program, wait_until
 
 # Everything that a checkpoint must hold: dropout, averages, accumulation, momentum, the best.
 STATEFUL = (

@@ -7,7 +7,7 @@ import os
 import resource
 import subprocess
 
-from conftest import wait_until
+from program import wait_until
 
 
 def test_a_run_from_start_to_end_and_again(program):

@@ -1,0 +1,147 @@
+import json
+
+import numpy as np
+import pytest
+
+from sentiment_train.data.store import (
+    DamagedStore,
+    open_store,
+    write_index,
+    write_split,
+    writing,
+)
+from sentiment_train.errors import DataError
+
+FINGERPRINT = "0123456789abcdef" * 4
+ROWS = [[5, 6], [7], [1, 2, 3]]
+
+
+def pieces(rows, per_piece=2):
+    for start in range(0, len(rows), per_piece):
+        part = rows[start : start + per_piece]
+        yield np.array(sum(part, []), np.int32), np.array([len(row) for row in part])
+
+
+def write(cache, rows=ROWS, weights=None):
+    with writing(str(cache), FINGERPRINT) as directory:
+        for name, share in {"train": rows, "test": rows[:1]}.items():
+            labels = [i % 2 for i in range(len(share))]
+            write_split(directory / name, pieces(share), labels, weights or [1.0] * len(share))
+        write_index(directory, FINGERPRINT, ("böse", "gut"), {"duplicates": 3})
+    return cache / f"store-{FINGERPRINT[:16]}"
+
+
+def test_what_was_written_is_read_again(tmp_path):
+    write(tmp_path, weights=None)
+    store = open_store(str(tmp_path), FINGERPRINT)
+    assert (store.class_names, store.found) == (("böse", "gut"), {"duplicates": 3})
+    assert list(store.splits) == ["train", "test"]
+    train = store.splits["train"]
+    assert train.tokens.tolist() == sum(ROWS, [])
+    assert train.offsets.tolist() == [0, 2, 3, 6]
+    assert (train.labels.tolist(), train.weights.tolist()) == ([0, 1, 0], [1.0, 1.0, 1.0])
+    assert (train.lengths.tolist(), len(train), len(store.splits["test"])) == ([2, 1, 3], 3, 1)
+
+
+def test_tokens_are_mapped_and_not_loaded(tmp_path):
+    write(tmp_path)
+    tokens = open_store(str(tmp_path), FINGERPRINT).splits["train"].tokens
+    assert isinstance(tokens, np.memmap)
+    assert not tokens.flags.writeable
+
+
+def test_a_store_that_is_not_there_is_none(tmp_path):
+    assert open_store(str(tmp_path), FINGERPRINT) is None
+    write(tmp_path)
+    assert open_store(str(tmp_path), "f" * 64) is None
+
+
+@pytest.mark.parametrize("bad", [[[5], []], [[5]]])
+def test_an_encoder_that_loses_a_row_is_a_defect(tmp_path, bad):
+    with pytest.raises(ValueError, match="every text one row of at least one id"):
+        write_split(tmp_path / "train", pieces(bad), [0, 1], [1.0, 1.0])
+
+
+def test_nothing_is_left_of_a_store_whose_writer_failed(tmp_path):
+    with pytest.raises(RuntimeError, match="half"), writing(str(tmp_path), FINGERPRINT) as partial:
+        (partial / "vocabulary.txt").write_text("half")
+        raise RuntimeError("half")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_an_earlier_process_left_half_written_is_not_in_the_store(tmp_path):
+    partial = tmp_path / f"store-{FINGERPRINT[:16]}.partial"
+    partial.mkdir()
+    (partial / "junk").write_text("half")
+    assert open_store(str(tmp_path), FINGERPRINT) is None
+    assert not (write(tmp_path) / "junk").exists()
+    assert not partial.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="Cannot write the encoded data to .* --cache_dir"):
+        write(tmp_path / "file" / "cache")
+
+
+FILES = [f"{split}/{name}.npy" for split in ("train", "test") for name in ("tokens", "labels")]
+
+
+@pytest.mark.parametrize("name", ["store.json", *FILES, "train/offsets.npy", "train/weights.npy"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "delete"])
+def test_any_damage_is_noticed(tmp_path, name, damage):
+    path = write(tmp_path) / name
+    content = path.read_bytes()
+    changed = bytearray(content)
+    changed[len(content) * 2 // 3] ^= 1
+    if damage == "delete":
+        path.unlink()
+    else:
+        path.write_bytes({"flip": changed, "truncate": content[:-1], "empty": b""}[damage])
+    with pytest.raises(DamagedStore, match=f"store-{FINGERPRINT[:16]}"):
+        open_store(str(tmp_path), FINGERPRINT)
+
+
+def test_every_byte_of_the_index_is_protected(tmp_path):
+    path = write(tmp_path) / "store.json"
+    content = path.read_bytes()
+    intact = json.loads(content)
+    for i in range(len(content)):
+        path.write_bytes(content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :])
+        try:
+            same = json.loads(path.read_bytes()) == intact  # only its spaces have changed
+        except ValueError:
+            same = False
+        if not same:
+            with pytest.raises(DamagedStore):
+                open_store(str(tmp_path), FINGERPRINT)
+
+
+@pytest.mark.parametrize("index", ["[]", "{}", "3", '{"digest": 1}', "not JSON"])
+def test_an_index_of_something_else_is_damage(tmp_path, index):
+    (write(tmp_path) / "store.json").write_text(index)
+    with pytest.raises(DamagedStore):
+        open_store(str(tmp_path), FINGERPRINT)
+
+
+@pytest.mark.parametrize(
+    "array, problem",
+    [
+        (np.array([{}, {}, {}], object), "Python objects in dtype"),
+        (np.ones(3, np.float64), "weights.npy is not a flat float32 array"),
+        (np.ones((3, 1), np.float32), "weights.npy is not a flat float32 array"),
+    ],
+)
+def test_arrays_of_another_kind_are_refused_even_with_the_right_digest(tmp_path, array, problem):
+    directory = write(tmp_path)
+    np.save(directory / "train" / "weights.npy", array, allow_pickle=True)
+    (directory / "store.json").unlink()
+    write_index(directory, FINGERPRINT, ("a", "b"), {})
+    with pytest.raises(DamagedStore, match=problem):
+        open_store(str(tmp_path), FINGERPRINT)
+
+
+def test_a_store_of_another_fingerprint_under_its_name_is_refused(tmp_path):
+    write(tmp_path)
+    with pytest.raises(DamagedStore, match="of another store"):
+        open_store(str(tmp_path), FINGERPRINT[:16] + "f" * 48)
