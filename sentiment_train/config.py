@@ -185,7 +185,7 @@ def bindings_of(text: str) -> dict[str, str]:
 def _binding_items(statements: Iterable) -> Iterator[tuple[str, str]]:
     for s in statements:
         if isinstance(s, config_parser.ImportStatement):
-            yield f"import {s.module}", ""
+            yield f"import {s.module}", "imported"
         elif isinstance(s, config_parser.BindingStatement):
             name = f"{s.scope}/{s.selector}" if s.scope else s.selector
             yield (f"{name}.{s.arg_name}" if s.arg_name else f"%{name}"), repr(s.value)

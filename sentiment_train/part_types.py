@@ -54,7 +54,8 @@ def matches(value, hint) -> bool:
         return value is None
     if hint is Callable or origin is Callable:
         return callable(value)
-    return isinstance(value, hint) and (hint is type or not isinstance(value, type))
+    kind = origin or hint  # of Sequence[int] only the Sequence is checked
+    return isinstance(value, kind) and (kind is type or not isinstance(value, type))
 
 
 def _is_a(value) -> str:

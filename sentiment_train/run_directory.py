@@ -117,8 +117,8 @@ class RunDirectory:
         try:
             with tf.io.gfile.GFile(self.file(name), "rb") as file:
                 return file.read().decode()
-        except tf.errors.NotFoundError:
-            return None
+        except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError):
+            return None  # the latter: a directory above it is a file
 
     def write(self, name: str, text: str) -> None:
         """Replaces a file in one step: a reader sees the old or the new one.
@@ -130,6 +130,8 @@ class RunDirectory:
 
         partial = self.file(f"{name}.partial")
         try:
+            if tf.io.gfile.exists(partial):
+                tf.io.gfile.remove(partial)  # ram:// would append to it
             with tf.io.gfile.GFile(partial, "wb") as file:
                 file.write(text.encode())
             tf.io.gfile.rename(partial, self.file(name), overwrite=True)

@@ -61,7 +61,7 @@ def test_an_unknown_file_is_answered_with_the_nearest_and_where_it_was_looked_fo
 
 def test_a_directory_is_no_gin_file(tmp_path):
     (tmp_path / "folder.gin").mkdir()
-    with pytest.raises(ConfigError, match="No gin file 'folder.gin'"):
+    with pytest.raises(ConfigError, match=r"No gin file 'folder.gin'"):
         gin_files.find_gin_file("folder.gin", gin_files.search_path())
 
 

@@ -1,4 +1,5 @@
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import make_dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -40,6 +41,9 @@ FITTING = [
     (Dog(), Speaker),
     (Dog(), Speaker | None),
     (Dog, type),
+    (Dog, type[Dog]),
+    ((1, 2), Sequence[int]),
+    (Counter(a=1), Mapping[str, int] | None),
     (len, Callable[[list], int]),
     (Dog, Callable[[], Dog]),
     (Dog, Any),
@@ -78,6 +82,7 @@ MISMATCHES = [
     (Dog, Speaker, "is a class; write @Dog() with brackets."),
     (Dog, Speaker | None, "is a class; write @Dog() with brackets."),
     (Dog, int, "is a class; expected an int."),
+    (3, Sequence[int], "is an int; expected a Sequence."),
     (3, Speaker, "is an int; expected a Speaker."),
     ([], Dog, "is a list; expected a Dog."),
     (3, Callable[[], int] | None, "is an int; expected a Callable or None."),

@@ -56,7 +56,10 @@ def save_vocabulary(words: Iterable[str], directory: str) -> None:
     """Writes `vocabulary.txt`."""
     import tensorflow as tf
 
-    with tf.io.gfile.GFile(f"{directory}/{FILE_NAME}", "wb") as file:
+    path = f"{directory}/{FILE_NAME}"
+    if tf.io.gfile.exists(path):
+        tf.io.gfile.remove(path)  # ram:// would append to it
+    with tf.io.gfile.GFile(path, "wb") as file:
         file.write("".join(f"{word}\n" for word in words).encode())
 
 

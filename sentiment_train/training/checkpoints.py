@@ -4,8 +4,9 @@
         variables.safetensors   every variable by name; the format holds numbers only
         manifest.json           the state, what the run was made of, and the sha256 of the above
 
-The manifest is written last, under another name first: a checkpoint without one does not exist.
-That needs no atomic rename of directories, so it holds on object stores as well.
+The manifest is written last: a checkpoint without one does not exist. Both files are written under
+another name first, so a step that is saved again never leaves less than there was. That needs no
+atomic rename of directories, so it holds on object stores as well.
 """
 
 from __future__ import annotations
@@ -49,8 +50,6 @@ class Checkpoints:
         """
         path = self._path(state.step)
         try:
-            if tf.io.gfile.exists(path):
-                tf.io.gfile.rmtree(path)  # of an attempt that was cut off, or that is replayed
             tf.io.gfile.makedirs(path)
             content = safetensors.numpy.save(arrays)
             manifest = {
@@ -61,14 +60,13 @@ class Checkpoints:
             }
             manifest["manifest_sha256"] = _digest(manifest)
             _write(f"{path}/{_VARIABLES}", content)
-            _write(f"{path}/{_MANIFEST}.partial", json.dumps(manifest, indent=2).encode())
-            tf.io.gfile.rename(f"{path}/{_MANIFEST}.partial", f"{path}/{_MANIFEST}", overwrite=True)
+            _write(f"{path}/{_MANIFEST}", json.dumps(manifest, indent=2).encode())
         except (OSError, tf.errors.OpError) as error:
             raise RunError(
                 f"Cannot write the checkpoint {path}: {getattr(error, 'message', error)}. Mend that"
                 " and run the same command again; it goes on from the checkpoint before."
             ) from None
-        self._remove_unneeded()
+        self._remove_unneeded(state.step)
 
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint that is intact and whose best checkpoint is, or None.
@@ -121,10 +119,13 @@ class Checkpoints:
     def _path(self, step: int) -> str:
         return f"{self.directory}/step-{step:08d}"
 
-    def _remove_unneeded(self) -> None:
-        """Keeps the newest ones, and the best of each of them."""
+    def _remove_unneeded(self, newest: int) -> None:
+        """Keeps the newest ones, and the best of each of them.
+
+        What is later than the newest was damaged and passed over; these steps are done again.
+        """
         steps = self.steps()
-        kept = set(steps[-self.keep :])
+        kept = set([step for step in steps if step <= newest][-self.keep :])
         for step in tuple(kept):
             try:
                 kept.add(json.loads(_read(f"{self._path(step)}/{_MANIFEST}"))["state"]["best_step"])
@@ -168,7 +169,7 @@ def weights_digest(arrays: dict[str, np.ndarray]) -> str:
     """sha256 over names, dtypes, shapes and bytes, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name], order="C")  # ascontiguousarray has no scalar shape
         digest.update(f"{name}:{array.dtype.str}:{array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
@@ -192,5 +193,6 @@ def _read(path: str) -> bytes:
 
 
 def _write(path: str, content: bytes) -> None:
-    with tf.io.gfile.GFile(path, "wb") as file:
+    with tf.io.gfile.GFile(f"{path}.partial", "wb") as file:
         file.write(content)
+    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)

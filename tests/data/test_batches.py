@@ -1,3 +1,5 @@
+from itertools import chain, pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +21,7 @@ from sentiment_train.schema import check_batch
 
 @st.composite
 def tables(draw):
-    lengths = sorted(draw(st.sets(st.integers(1, 19), max_size=4))) + [20]
+    lengths = [*sorted(draw(st.sets(st.integers(1, 19), max_size=4))), 20]
     sizes = draw(st.lists(st.integers(1, 17), min_size=len(lengths), max_size=len(lengths)))
     return BucketTable(tuple(lengths), tuple(sizes))
 
@@ -104,7 +106,7 @@ def test_batches_of_all_buckets_are_mixed():
     lengths = np.arange(400) % 20 + 1
     planned = epoch_order(lengths, BucketTable((5, 10, 15, 20), (4,) * 4), seed=0, epoch=0)
     bucket_lengths = [batch.length for batch in planned]
-    assert sum(a != b for a, b in zip(bucket_lengths, bucket_lengths[1:], strict=False)) > 50
+    assert sum(a != b for a, b in pairwise(bucket_lengths)) > 50
 
 
 def test_an_evaluation_pass_keeps_the_order_of_the_store():
@@ -173,7 +175,9 @@ def test_every_number_of_replicas_sees_the_same_batches(epoch, workers, local):
     assert [len(w) for w in of_workers] == [len(whole)] * workers
     for batch, *parts in zip(whole, *of_workers, strict=True):
         for array, *pieces in zip(batch, *parts, strict=True):
-            together = sum(pieces, [])
+            together = list(chain.from_iterable(pieces))
             assert together[: len(array)] == array
-    fillers = [row for w in of_workers for b in w for row in zip(*b[1:], strict=True) if row[2] == 0]
+    fillers = [
+        row for w in of_workers for b in w for row in zip(*b[1:], strict=True) if row[2] == 0
+    ]
     assert set(fillers) == {(1, 0, 0.0)}

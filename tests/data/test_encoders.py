@@ -99,9 +99,7 @@ def test_encode_all_keeps_the_order_over_many_batches(tf, learned):
     assert len(pieces) > 2
     assert all(ids.dtype == np.int32 and lengths.min() >= 1 for ids, lengths in pieces)
     rows = [
-        row.tolist()
-        for ids, lengths in pieces
-        for row in np.split(ids, np.cumsum(lengths)[:-1])
+        row.tolist() for ids, lengths in pieces for row in np.split(ids, np.cumsum(lengths)[:-1])
     ]
     assert rows == [reference(text, learned, 5, "keep_both_ends") for text in texts]
 
@@ -117,5 +115,5 @@ def test_it_keeps_the_contract_of_encoders(tf):
 
 @pytest.mark.parametrize("max_length", [0, -1])
 def test_a_limit_below_one_is_refused(max_length):
-    with pytest.raises(ConfigError, match="WordEncoder.max_length .* at least 1"):
+    with pytest.raises(ConfigError, match=r"WordEncoder.max_length .* at least 1"):
         WordEncoder(max_length=max_length)

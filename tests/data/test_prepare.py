@@ -145,13 +145,13 @@ def test_threads_that_build_at_once_share_one_store(preparing):
 def test_an_unusable_cache_is_told(preparing, tmp_path):
     (tmp_path / "file").write_text("")
     for preparing.cache in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(DataError, match="Cannot use the cache directory .* --cache_dir"):
+        with pytest.raises(DataError, match=r"Cannot use the cache directory .* --cache_dir"):
             preparing()
 
 
 def test_a_cache_in_the_cloud_is_refused(preparing):
     preparing.cache = "gs://bucket/cache"
-    with pytest.raises(DataError, match="--cache_dir=gs://bucket/cache: .* name a local path"):
+    with pytest.raises(DataError, match=r"--cache_dir=gs://bucket/cache: .* name a local path"):
         preparing()
 
 

@@ -1,5 +1,6 @@
 import random
 from collections import Counter
+from itertools import chain
 
 import pytest
 from hypothesis import given, settings
@@ -35,7 +36,7 @@ def test_each_class_gives_its_share_to_each_split(list_source):
 def test_no_example_is_lost_and_the_order_is_that_of_the_source(list_source):
     result = split(list_source(POOL), Splits())
     place = {text: i for i, (text, _) in enumerate(POOL)}
-    assert sorted(sum(texts_of(result).values(), [])) == sorted(place)
+    assert sorted(chain.from_iterable(texts_of(result).values())) == sorted(place)
     for texts in texts_of(result).values():
         assert texts == sorted(texts, key=place.get)
 

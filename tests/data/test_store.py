@@ -1,4 +1,5 @@
 import json
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -19,7 +20,10 @@ ROWS = [[5, 6], [7], [1, 2, 3]]
 def pieces(rows, per_piece=2):
     for start in range(0, len(rows), per_piece):
         part = rows[start : start + per_piece]
-        yield np.array(sum(part, []), np.int32), np.array([len(row) for row in part])
+        yield (
+            np.array(list(chain.from_iterable(part)), np.int32),
+            np.array([len(row) for row in part]),
+        )
 
 
 def write(cache, rows=ROWS, weights=None):
@@ -37,7 +41,7 @@ def test_what_was_written_is_read_again(tmp_path):
     assert (store.class_names, store.found) == (("böse", "gut"), {"duplicates": 3})
     assert list(store.splits) == ["train", "test"]
     train = store.splits["train"]
-    assert train.tokens.tolist() == sum(ROWS, [])
+    assert train.tokens.tolist() == list(chain.from_iterable(ROWS))
     assert train.offsets.tolist() == [0, 2, 3, 6]
     assert (train.labels.tolist(), train.weights.tolist()) == ([0, 1, 0], [1.0, 1.0, 1.0])
     assert (train.lengths.tolist(), len(train), len(store.splits["test"])) == ([2, 1, 3], 3, 1)
@@ -63,9 +67,13 @@ def test_an_encoder_that_loses_a_row_is_a_defect(tmp_path, bad):
 
 
 def test_nothing_is_left_of_a_store_whose_writer_failed(tmp_path):
-    with pytest.raises(RuntimeError, match="half"), writing(str(tmp_path), FINGERPRINT) as partial:
-        (partial / "vocabulary.txt").write_text("half")
-        raise RuntimeError("half")
+    def fail():
+        with writing(str(tmp_path), FINGERPRINT) as partial:
+            (partial / "vocabulary.txt").write_text("half")
+            raise RuntimeError("half")
+
+    with pytest.raises(RuntimeError, match="half"):
+        fail()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -80,7 +88,7 @@ def test_what_an_earlier_process_left_half_written_is_not_in_the_store(tmp_path)
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="Cannot write the encoded data to .* --cache_dir"):
+    with pytest.raises(DataError, match=r"Cannot write the encoded data to .* --cache_dir"):
         write(tmp_path / "file" / "cache")
 
 

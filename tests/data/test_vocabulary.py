@@ -58,7 +58,8 @@ WORDS = (*RESERVED, "the", "ä", "名前", "'s", "x\u2028y", "#", "\u00a0")
 
 def test_saved_words_are_loaded_again(tf, tmp_path, ram_directory):
     for directory in (str(tmp_path), ram_directory):
-        save_vocabulary(WORDS, directory)
+        for words in (WORDS[::-1], WORDS):  # the second replaces the first
+            save_vocabulary(words, directory)
         assert load_vocabulary(directory) == WORDS
 
 

@@ -35,6 +35,12 @@ Experiment.export = False
 """
 
 
+def environment(path: pathlib.Path = ROOT, **more: str) -> dict[str, str]:
+    """That of this process, with the package found at `path`."""
+    paths = [str(path), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **more}
+
+
 class Program:
     """`python -m sentiment_train.main` with one gin file, one cache and a folder of runs."""
 
@@ -49,21 +55,20 @@ class Program:
             *(f"--model_dir={self.folder / run}", f"--cache_dir={self.cache}", *flags),
         ]
 
-    def start(self, run: str, *flags: str, **environment: str) -> subprocess.Popen:
+    def start(self, run: str, *flags: str, **variables: str) -> subprocess.Popen:
         """Starts a process; its output goes to `<run>.log`, appended."""
-        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         with (self.folder / f"{run}.log").open("ab") as log:
             return subprocess.Popen(
                 self.command(run, *flags),
-                env={**os.environ, "PYTHONPATH": path, **environment},
+                env=environment(**variables),
                 cwd=self.folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
 
-    def finish(self, run: str, *flags: str, **environment: str) -> int:
+    def finish(self, run: str, *flags: str, **variables: str) -> int:
         """Runs a process to its end; the exit status."""
-        return self.start(run, *flags, **environment).wait(timeout=240)
+        return self.start(run, *flags, **variables).wait(timeout=240)
 
     def log(self, run: str) -> str:
         return (self.folder / f"{run}.log").read_text()

@@ -92,7 +92,7 @@ def test_what_cannot_be_combined_is_refused_with_the_alternative(main, binding, 
         ("text,label\nfine,good\noh, no,bad\n", "reviews.csv:3: expected 2 fields"),
         ("text,label\nfine,goood\n", "reviews.csv:2: unknown label 'goood'"),
         ("text,lable\nfine,good\n", "Did you mean"),
-        ("text,label\n", "no training examples"),
+        ("text,label\n", "reviews.csv has no rows"),
         ("text,label\nfine,good\nnice,good\n", "all 2 training examples have the label 'good'"),
     ],
 )

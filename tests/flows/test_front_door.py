@@ -8,17 +8,14 @@ import sys
 import zipfile
 
 import pytest
-from program import ROOT
+from program import ROOT, environment
 
 
 def run(*command: str, cwd: pathlib.Path, path: pathlib.Path = ROOT) -> subprocess.CompletedProcess:
-    import os
-
-    environment = {**os.environ, "PYTHONPATH": str(path)}
     return subprocess.run(
         [sys.executable, *command],
         cwd=cwd,
-        env=environment,
+        env=environment(path),
         capture_output=True,
         text=True,
         check=False,
@@ -28,8 +25,8 @@ def run(*command: str, cwd: pathlib.Path, path: pathlib.Path = ROOT) -> subproce
 @pytest.mark.parametrize("module", ["main", "predict"])
 def test_help_answers_without_importing_anything_heavy(module, tmp_path):
     code = (
-        f"import sys; from sentiment_train import {module} as m; sys.argv[1:] = ['--help']\n"
-        "try: m.run()\n"
+        "import runpy, sys; sys.argv[1:] = ['--help']\n"
+        f"try: runpy.run_module('sentiment_train.{module}', run_name='__main__', alter_sys=True)\n"
         "except SystemExit: pass\n"
         "heavy = {'tensorflow', 'keras', 'numpy', 'sklearn', 'tensorboard'} & set(sys.modules)\n"
         "assert not heavy, heavy"

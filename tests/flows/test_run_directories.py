@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 
-from program import wait_until
+from program import environment, wait_until
 
 
 def test_a_run_from_start_to_end_and_again(program):
@@ -60,7 +59,7 @@ def test_a_full_disk_ends_with_one_message_and_loses_nothing(program):
     result = subprocess.run(
         program.command("run"),
         preexec_fn=small_files,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,

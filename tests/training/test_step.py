@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import VOCABULARY, assert_close, pooled_model, random_split, whole_batch
+from small_training import VOCABULARY, assert_close, pooled_model, random_split, whole_batch
 
 from sentiment_train.data.batches import FILLER
 from sentiment_train.layers.dropout import Dropout

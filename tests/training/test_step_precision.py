@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
-from conftest import VOCABULARY, pooled_model, random_split
+from small_training import VOCABULARY, pooled_model, random_split
 
 from sentiment_train.models.recurrent import RecurrentClassifier
 from sentiment_train.schema import ModelInputs

@@ -1,0 +1,216 @@
+"""The loop over real batches: stopped, resumed, diverged, accumulated."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from small_training import random_split
+
+from sentiment_train.data import batches as batching
+from sentiment_train.data.batches import RowSlice
+from sentiment_train.data.bucketing import BucketTable
+from sentiment_train.errors import DivergedError, Interrupted
+from sentiment_train.training.actions import Save, Validate
+from sentiment_train.training.checkpoints import Checkpoints, arrays_of, restore
+from sentiment_train.training.loop import Loop
+from sentiment_train.training.progress import Progress
+from sentiment_train.training.state import TrainingState
+
+pytestmark = pytest.mark.usefixtures("tf")
+
+TABLE = BucketTable((3, 6), (6, 4))
+
+
+@dataclasses.dataclass
+class Data:
+    """The training split as the loop sees it."""
+
+    split: object
+    devices: object
+
+    def order(self, epoch):
+        return batching.epoch_order(self.split.lengths, TABLE, 0, epoch)
+
+    def read(self, planned):
+        n = self.devices.replicas
+        for batch in batching.batches(self.split, list(planned), RowSlice(n, 0, n)):
+            yield self.devices.distribute(batch)
+
+
+class Run:
+    """A run in a directory; made again it goes on from the newest checkpoint."""
+
+    def __init__(self, trainer, directory, split=None, total_steps=25, every=5, **settings):
+        self.split = random_split() if split is None else split
+        t = trainer(optimizer=keras.optimizers.Adam, average_decay=0.9, **settings)
+        self.step = t.step
+        self.checkpoints = Checkpoints(str(directory), 100, print)
+        found = self.checkpoints.newest()
+        self.state = found.state if found else TrainingState()
+        if found:
+            restore(self.step.variables(), found.arrays)
+        self.calls, self.evaluated, self.stop_at, self.stop_in_evaluation = 0, [], -1, False
+        self.data = Data(self.split, t.devices)
+        self.loop = Loop(
+            self.step,
+            self.data,
+            total_steps,
+            Progress(7, lambda step, values: None, lambda step: 0.1, allow_overflow=False),
+            [
+                Validate(every, self.evaluate, lambda step, values: None, "accuracy", None),
+                Save(4, self.save, dataclasses.replace(self.state) if found else None),
+            ],
+            self.save,
+            self.should_stop,
+        )
+
+    def evaluate(self):
+        if self.stop_in_evaluation:
+            raise Interrupted("Stopped during evaluation.")
+        self.evaluated.append(self.state.step)
+        return {"accuracy": -abs(self.state.step - 10)}  # the best is step 10
+
+    def save(self, state):
+        self.checkpoints.save(state, arrays_of(self.step.variables()), {})
+
+    def should_stop(self):
+        return self.state.step == self.stop_at
+
+    def run(self):
+        self.loop.run(self.state)
+        return self
+
+    def result(self):
+        state = dataclasses.replace(self.state, train_seconds=0.0)
+        return state, {n: a.tobytes() for n, a in arrays_of(self.step.variables()).items()}
+
+
+@pytest.fixture
+def run(trainer, tmp_path):
+    def make(directory="run", **settings):
+        return Run(trainer, tmp_path / directory, **settings)
+
+    return make
+
+
+@pytest.fixture
+def uninterrupted(run):
+    return run("uninterrupted").run()
+
+
+def test_it_trains_to_the_last_step_and_counts_what_it_used(uninterrupted):
+    r = uninterrupted
+    per_epoch = len(r.data.order(0))
+    assert (r.state.step, r.state.batches, r.state.finished) == (25, 25, True)
+    assert (r.state.epoch, r.state.position) == divmod(25, per_epoch)
+    whole, rest = divmod(25, per_epoch)
+    rows = whole * len(r.split) + sum(b.examples for b in r.data.order(whole)[:rest])
+    assert r.state.examples == rows
+    assert r.state.train_seconds > 0
+    assert int(r.step.optimizer.iterations.numpy()) == 25
+
+
+def test_it_evaluates_and_saves_at_the_marks_and_at_the_end(uninterrupted):
+    assert uninterrupted.evaluated == [5, 10, 15, 20, 25]
+    assert uninterrupted.state.best_step == 10
+    # Every 4th step, the new bests 5 and 10, and the end.
+    assert uninterrupted.checkpoints.steps() == [4, 5, 8, 10, 12, 16, 20, 24, 25]
+    assert uninterrupted.checkpoints.newest().state == uninterrupted.state
+
+
+# 7 is between the marks, 8 was just saved, 10 just evaluated; 25 is the last one.
+@pytest.mark.parametrize("stop_at", [1, 7, 8, 10, 25])
+def test_stopped_by_a_signal_it_goes_on_bit_for_bit(run, uninterrupted, stop_at):
+    first = run()
+    first.stop_at = stop_at
+    with pytest.raises(Interrupted):
+        first.run()
+    assert first.checkpoints.newest().state == first.state
+    second = run().run()
+    assert first.state.step == stop_at
+    assert first.evaluated + second.evaluated == uninterrupted.evaluated
+    assert second.result() == uninterrupted.result()
+
+
+@pytest.mark.parametrize("at", [10, 20, 25])
+def test_stopped_during_an_evaluation_it_does_it_first_when_it_goes_on(run, uninterrupted, at):
+    first = run(every=5)
+    evaluate = first.evaluate
+    first.loop.actions[0].evaluate = lambda: (
+        setattr(first, "stop_in_evaluation", first.state.step == at) or evaluate()
+    )
+    with pytest.raises(Interrupted):
+        first.run()
+    saved = first.checkpoints.newest().state
+    assert (saved.step, saved.evaluated_step) == (at, at - 5)
+    second = run().run()
+    assert second.evaluated[0] == at
+    assert first.evaluated + second.evaluated == uninterrupted.evaluated
+    assert second.result() == uninterrupted.result()
+
+
+def test_without_a_signal_it_goes_on_from_the_last_checkpoint(run, uninterrupted):
+    first = run()
+    first.loop.actions.append(CrashAt(14))
+    with pytest.raises(MemoryError):
+        first.run()
+    second = run()
+    assert second.state.step == 12
+    assert second.run().result() == uninterrupted.result()
+
+
+@dataclasses.dataclass
+class CrashAt:
+    step: int
+
+    def due(self, state):
+        return state.step == self.step
+
+    def __call__(self, state):
+        raise MemoryError
+
+
+@pytest.mark.parametrize("size, steps_of_epoch", [(2, 5), (4, 3), (20, 1)])
+def test_an_epoch_that_accumulation_does_not_divide_ends_with_a_smaller_step(
+    run, size, steps_of_epoch
+):
+    r = run(total_steps=2 * steps_of_epoch, accumulate_batches=size)
+    batches = len(r.data.order(0))
+    assert batches == 9
+    r.run()
+    assert (r.state.epoch, r.state.position) == (2, 0)
+    assert (r.state.step, r.state.batches) == (2 * steps_of_epoch, 2 * batches)
+    assert r.state.examples == 2 * len(r.split)
+    assert int(r.step.optimizer.iterations.numpy()) == 2 * steps_of_epoch
+
+
+def test_accumulation_stopped_in_the_middle_of_an_epoch_goes_on_bit_for_bit(run):
+    whole = run("whole", accumulate_batches=2, total_steps=8).run()
+    first = run(accumulate_batches=2, total_steps=8)
+    first.stop_at = 3
+    with pytest.raises(Interrupted):
+        first.run()
+    assert first.state.position == 6
+    assert run(accumulate_batches=2, total_steps=8).run().result() == whole.result()
+
+
+def test_two_replicas_run_the_loop_as_one_does(run, uninterrupted):
+    two = run(replicas=2).run()
+    (one_state, _), (two_state, _) = uninterrupted.result(), two.result()
+    assert two_state == one_state
+    pairs = zip(uninterrupted.step.weights, two.step.weights, strict=True)
+    for a, b in pairs:
+        np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stop_at", [-1, 6])
+def test_a_loss_that_is_not_finite_names_the_first_step_and_nothing_later_is_saved(run, stop_at):
+    split = random_split()
+    r = run(split=split)
+    r.stop_at = stop_at
+    batch = r.data.order(0)[5]  # of step 6
+    split.weights[batch.rows[0]] = np.nan
+    with pytest.raises(DivergedError, match="Step 6: the loss is nan"):
+        r.run()
+    assert r.checkpoints.steps() == [4, 5]
