@@ -191,11 +191,19 @@ def _binding_items(statements: Iterable) -> Iterator[tuple[str, str]]:
             yield (f"{name}.{s.arg_name}" if s.arg_name else f"%{name}"), repr(s.value)
 
 
-def differing_bindings(old: str, new: str) -> list[str]:
-    """Readable lines for every binding that differs between two `config.gin` texts."""
+def differing_bindings(old: str, new: str, given: str | None = None) -> list[str]:
+    """Readable lines for every binding that differs between two `config.gin` texts.
+
+    Args:
+      given: the bindings that people wrote. Others are defaults: one that changed is a difference,
+        one that only one side knows (a later version added it) is not.
+    """
     before, after = bindings_of(old), bindings_of(new)
+    names = before.keys() | after.keys()
+    if given is not None:
+        names = (before.keys() & after.keys()) | bindings_of(given).keys()
     lines = []
-    for name in sorted(before.keys() | after.keys()):
+    for name in sorted(names):
         if before.get(name) != after.get(name):
             was, now = before.get(name, "(default)"), after.get(name, "(default)")
             lines.append(f"{name}: {was} there, {now} now")

@@ -61,8 +61,11 @@ class Experiment(Part):
 
     def check(self):
         for name in ("optimizer", "schedule"):
-            if not callable(getattr(getattr(self, name), "build", None)):
-                self.refuse(name, "has no method `build`; see docs/extending.md.")
+            part = getattr(self, name)
+            if isinstance(part, type):
+                self.refuse(name, f"is a class; write @{part.__name__}() with brackets.")
+            if not callable(getattr(part, "build", None)):
+                self.refuse(name, "has no method `build`.")
 
 
 class Assembly:

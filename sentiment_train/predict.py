@@ -61,6 +61,9 @@ def load(directory: str):
     except (OSError, KeyError, tf.errors.OpError) as error:
         reason = str(getattr(error, "message", error)).split("\n")[0]
         raise DataError(f"No usable SavedModel in '{directory}': {reason}") from None
+    wanted, found = {"label", "probabilities"}, set(serve.structured_outputs)
+    if set(serve.structured_input_signature[1]) != {"text"} or not wanted <= found:
+        raise DataError(f"The SavedModel in '{directory}' does not map text to label.")
 
     def classify(texts: list[str]) -> list[dict]:
         encoded = [_bytes_of(text) for text in texts]
@@ -158,6 +161,9 @@ def _output():
         os.replace(partial, _OUTPUT.value)
     except OSError as error:
         raise DataError(f"--output={_OUTPUT.value}: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(partial)
 
 
 def run() -> None:

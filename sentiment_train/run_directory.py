@@ -66,14 +66,14 @@ class RunDirectory:
             raise RunError(f"Cannot make {self.path}: {reason}. {_ELSEWHERE}") from None
 
     def claim(
-        self, config: str, operative: str, differences: Callable[[str, str], list[str]]
+        self, config: str, operative: str, differences: Callable[[str, str, str], list[str]]
     ) -> None:
         """Writes the configuration into a new directory, or checks that an old one has the same.
 
         Args:
           config: what was given.
           operative: the same with all defaults; a default that is written out is no difference.
-          differences: of two configurations, as readable lines.
+          differences: of two configurations in the bindings of a third, as readable lines.
 
         Raises:
           RunError: listing the differing bindings.
@@ -85,7 +85,7 @@ class RunDirectory:
             self.set_status("incomplete")
             return
         before = (self.read("operative.gin") or "") + "\n" + written
-        lines = differences(before, f"{operative}\n{config}")
+        lines = differences(before, f"{operative}\n{config}", f"{written}\n{config}")
         if lines:
             shown = "\n  ".join(lines[:_SHOWN_DIFFERENCES])
             more = len(lines) - _SHOWN_DIFFERENCES

@@ -13,7 +13,7 @@ import gin
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def tf():
     """TensorFlow with three logical CPUs and deterministic ops."""
     import tensorflow as tf

@@ -15,6 +15,9 @@ import numpy as np
 from sentiment_train.config import Part
 
 
+_MOST_CANDIDATES = 2048  # lengths to choose from: 2048² places are a second and 100 MB
+
+
 @dataclass(frozen=True)
 class BucketTable:
     """The static shapes `[batch_sizes[i], lengths[i]]` of all batches, shortest first.
@@ -94,13 +97,14 @@ def least_padding(
 ) -> tuple[int, ...]:
     """At most `count` bucket lengths, the last `longest`, with the fewest token places an epoch.
 
-    Exact, by dynamic programming over the multiples of `multiple_of`; the filler rows of each
-    bucket's last short batch count as places too.
+    Exact, by dynamic programming over the multiples of `multiple_of` (of a multiple of it if they
+    are too many); the filler rows of each bucket's last short batch count as places too.
 
     Args:
       lengths: `[n]` lengths of the rows.
       rows_of: the batch size of a bucket length.
     """
+    multiple_of *= max(-(-longest // (multiple_of * _MOST_CANDIDATES)), 1)
     candidates = np.arange(multiple_of, longest + multiple_of, multiple_of)
     candidates = np.concatenate([[0], candidates[candidates < longest], [longest]])
     rows_up_to = np.searchsorted(np.sort(lengths), candidates, side="right")

@@ -126,11 +126,15 @@ def _described(part) -> object:
         return part
     if isinstance(part, list | tuple):
         return [_described(item) for item in part]
+    if isinstance(part, set | frozenset):
+        return sorted(map(str, part))
+    if isinstance(part, bytes) or hasattr(part, "tobytes"):  # an array
+        content = part if isinstance(part, bytes) else part.tobytes()
+        return hashlib.sha256(content).hexdigest()
     if isinstance(part, dict):
         return {str(key): _described(value) for key, value in part.items()}
     if not dataclasses.is_dataclass(part):
-        values = vars(part) if hasattr(part, "__dict__") else {}
-        fields = {k: v for k, v in values.items() if not k.startswith("_")}
+        fields = vars(part) if hasattr(part, "__dict__") else {}
     else:
         fields = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
     kind = part if inspect.isclass(part) or inspect.isroutine(part) else type(part)

@@ -64,6 +64,8 @@ def split(source: Source, rules: Splits) -> SplitTexts:
     }
     if unknown := set(given) - {*SPLITS, "all"}:
         raise DataError(f"{_name(source)} gives unknown splits {sorted(unknown)}; known: {SPLITS}.")
+    if {"all", "train"} <= set(given):
+        raise DataError(f"{_name(source)} gives both 'all' and 'train'; give one of them.")
     pool = given.pop("all", None) or given.pop("train", [])
     if not pool:
         raise DataError(f"{_name(source)}: no training examples.")
@@ -128,7 +130,7 @@ def _stratified(pool: list[Example], wanted: dict[str, float], seed: int):
         ranked.sort()
         start = 0
         for name, share in wanted.items():
-            end = start + round(share * len(ranked))
+            end = min(start + round(share * len(ranked)), len(ranked) - 1)  # one is left to train
             chosen.update((position, name) for _, position in ranked[start:end])
             start = end
     result = {name: [] for name in ("train", *wanted)}

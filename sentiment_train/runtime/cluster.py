@@ -44,12 +44,16 @@ def from_environment() -> Cluster:
     try:
         config = json.loads(text)
         cluster, task = config["cluster"], config["task"]
-        kind, index = task["type"], int(task["index"])
+        kind, index = task["type"], int(str(task["index"]))
         chiefs, workers = list(cluster.get("chief", [])), list(cluster.get("worker", []))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"TF_CONFIG is not of the form {_EXAMPLE}: {error!r}") from None
     if kind not in ("chief", "worker"):
         raise ConfigError(f"TF_CONFIG: task type '{kind}' does not train; use chief or worker.")
+    if others := sorted(set(cluster) - {"chief", "worker"}):
+        raise ConfigError(f"TF_CONFIG: '{others[0]}' does not train; name chief and workers only.")
+    if len(chiefs) > 1:
+        raise ConfigError(f"TF_CONFIG: there is more than one chief: {chiefs}.")
     members = chiefs if kind == "chief" else workers
     if not 0 <= index < len(members):
         raise ConfigError(f"TF_CONFIG: task index {index}, but there are {len(members)} {kind}s.")

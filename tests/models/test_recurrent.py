@@ -135,9 +135,7 @@ def parameters(cell, inputs, units):
 def test_the_parameters_are_those_of_the_formula(cell, bidirectional):
     model = build(cell=cell, units=(4, 3), bidirectional=bidirectional, dense_units=(6, 2))
     directions = 2 if bidirectional else 1
-    recurrent = directions * (
-        parameters(cell, 5, 4) + parameters(cell, 4 * directions, 3)
-    )
+    recurrent = directions * (parameters(cell, 5, 4) + parameters(cell, 4 * directions, 3))
     head = (3 * directions + 1) * 6 + (6 + 1) * 2 + (2 + 1) * 3
     assert model.count_params() == VOCABULARY * 5 + recurrent + head
 

@@ -29,7 +29,7 @@ def devices_of(tf):
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def trainer(tf, devices_of):
     """Makes a `Trainer`: the same initial weights whatever the replicas."""
     from sentiment_train.runtime.runtime import Decisions
@@ -73,5 +73,3 @@ def _float32():
     """No test leaves a precision behind."""
     yield
     keras.mixed_precision.set_dtype_policy("float32")
-
-

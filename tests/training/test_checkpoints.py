@@ -185,7 +185,9 @@ def test_one_whose_best_checkpoint_is_damaged_is_passed_over(saved):
     assert "step-00000020 is damaged" in saved.said[0]
 
 
-@pytest.mark.parametrize("keep, kept", [(1, [20, 60]), (2, [20, 50, 60]), (9, [*range(10, 70, 10)])])
+@pytest.mark.parametrize(
+    "keep, kept", [(1, [20, 60]), (2, [20, 50, 60]), (9, [*range(10, 70, 10)])]
+)
 def test_the_newest_and_the_best_of_each_are_kept(tmp_path, keep, kept):
     s = Saved(tmp_path, keep)
     for step in range(10, 70, 10):
@@ -243,7 +245,9 @@ def test_saving_the_same_step_again_replaces_it(saved):
 def test_while_a_step_is_saved_again_the_first_one_stays_readable(saved):
     """The variables are the same then; only the state has changed, by an evaluation."""
     saved.save(10)
-    os.mkdir(saved.path(10, "manifest.json.partial"))  # the disk fails before the new manifest is written
+    os.mkdir(
+        saved.path(10, "manifest.json.partial")
+    )  # the disk fails before the new manifest is written
     with pytest.raises(RunError):
         saved.save(10, best=10)
     assert saved.checkpoints.newest().state == TrainingState(step=10)

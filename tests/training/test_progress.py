@@ -41,7 +41,9 @@ def test_reports_are_means_over_the_steps_since_the_last_one():
     s.step(1.0, 2.0, 2.0, 0.1, finished=True)
     (step, first), (last_step, last) = s.reports
     assert (step, last_step) == (2, 3)
-    rates = {name: first.pop(f"train/{name}") for name in ("examples_per_second", "tokens_per_second")}
+    rates = {
+        name: first.pop(f"train/{name}") for name in ("examples_per_second", "tokens_per_second")
+    }
     assert first == pytest.approx(
         {
             "train/loss": 8 / 16,

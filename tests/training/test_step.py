@@ -90,7 +90,10 @@ def test_all_replicas_hold_the_same_weights_and_slots(trainer):
 def test_accumulated_batches_are_one_step_on_all_their_rows(trainer, replicas):
     parts = [range(0, 7), range(7, 9), [*range(9, 12), FILLER]]
     at_once = trainer(1, clip_norm=0.1)
-    expected = [at_once.train(SPLIT, sum(map(list, parts), [])), at_once.train(SPLIT, range(20, 26))]
+    expected = [
+        at_once.train(SPLIT, sum(map(list, parts), [])),
+        at_once.train(SPLIT, range(20, 26)),
+    ]
     t = trainer(replicas, accumulate_batches=3, clip_norm=0.1)
     for rows in parts:
         t.train(SPLIT, rows)

@@ -56,7 +56,8 @@ def with_weight(row, weight):
 
 def scales(t):
     return [
-        float(copy) for copy in t.devices.strategy.experimental_local_results(t.step.loss_scale.scale)
+        float(copy)
+        for copy in t.devices.strategy.experimental_local_results(t.step.loss_scale.scale)
     ]
 
 

@@ -1,0 +1,113 @@
+import json
+import math
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
+
+from sentiment_train.reports.writers import MetricWriter
+
+
+class Run:
+    """A run directory, written by one process after the other."""
+
+    def __init__(self, directory, files):
+        self.events, self.lines = str(directory / "tensorboard"), str(directory / "metrics.jsonl")
+        self._files = files
+
+    def write(self, after, values, texts=()):
+        """One process that goes on after a step."""
+        writer = MetricWriter(self.events, self.lines, self._files)
+        writer.go_on_after(after)
+        for tag, text in texts:
+            writer.text(tag, text)
+        for step, value in values.items():
+            writer.scalars(step, {"train/loss": value, "train/accuracy": 1 - value})
+        writer.close()
+
+    def accumulated(self):
+        return EventAccumulator(self.events).Reload()
+
+    def curve(self, tag="train/loss"):
+        return {event.step: event.value for event in self.accumulated().Scalars(tag)}
+
+    def json_lines(self):
+        with open(self.lines) as file:
+            return [json.loads(line) for line in file]
+
+
+@pytest.fixture
+def run(tf, tmp_path):
+    return Run(tmp_path, tf.io.gfile)
+
+
+def test_scalars_can_be_read_back_from_both(run):
+    run.write(0, {1: 0.75, 2: 0.5})
+    assert run.accumulated().Tags()["scalars"] == ["train/loss", "train/accuracy"]
+    assert run.curve() == {1: 0.75, 2: 0.5}
+    assert run.curve("train/accuracy") == {1: 0.25, 2: 0.5}
+    assert run.json_lines() == [
+        {"step": 1, "train/loss": 0.75, "train/accuracy": 0.25},
+        {"step": 2, "train/loss": 0.5, "train/accuracy": 0.5},
+    ]
+
+
+def test_a_text_can_be_read_back(run):
+    run.write(0, {1: 0.5}, texts=[("config", "```\nAdam.beta_1 = 0.9  # ä\n```")])
+    found = run.accumulated()
+    assert found.SummaryMetadata("config").plugin_data.plugin_name == "text"
+    (event,) = found.Tensors("config")
+    text = tensor_util.make_ndarray(event.tensor_proto).item().decode()
+    assert text == "```\nAdam.beta_1 = 0.9  # ä\n```"
+
+
+def test_going_on_leaves_neither_gaps_nor_doubles(run):
+    run.write(0, {step: 0.5 for step in range(1, 8)}, texts=[("config", "text")])
+    run.write(4, {5: 0.25, 6: 0.25})
+    expected = {1: 0.5, 2: 0.5, 3: 0.5, 4: 0.5, 5: 0.25, 6: 0.25}
+    assert run.curve() == expected
+    assert {line["step"]: line["train/loss"] for line in run.json_lines()} == expected
+    assert len(run.json_lines()) == 6
+    assert len(run.accumulated().Tensors("config")) == 1  # what has no step stays
+
+
+def test_starting_again_forgets_everything(run):
+    run.write(0, {1: 0.5, 2: 0.5})
+    run.write(0, {1: 0.25})
+    assert run.curve() == {1: 0.25}
+    assert [line["train/loss"] for line in run.json_lines()] == [0.25]
+
+
+@pytest.mark.parametrize("torn", ['{"step": 3, "train/lo', "{", '{"step": 3}garbage', "[3]", "3"])
+def test_a_half_written_last_line_is_dropped(run, torn):
+    run.write(0, {1: 0.5, 2: 0.5})
+    with open(run.lines, "a") as file:
+        file.write(torn)
+    run.write(3, {4: 0.25})
+    assert [line["step"] for line in run.json_lines()] == [1, 2, 4]
+
+
+def test_a_number_that_is_not_finite_is_written(run):
+    run.write(0, {1: math.nan})
+    assert math.isnan(run.curve()[1])
+    assert math.isnan(run.json_lines()[0]["train/loss"])
+
+
+def test_what_was_flushed_is_there_before_the_end(tf, tmp_path):
+    run = Run(tmp_path, tf.io.gfile)
+    writer = MetricWriter(run.events, run.lines, tf.io.gfile)
+    writer.scalars(1, {"train/loss": 0.5})
+    writer.flush()
+    try:
+        assert run.curve() == {1: 0.5}
+        assert len(run.json_lines()) == 1
+    finally:
+        writer.close()
+
+
+def test_no_tensorflow_is_needed():
+    import subprocess
+    import sys
+
+    code = "import sys, sentiment_train.reports.writers; assert 'tensorflow' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

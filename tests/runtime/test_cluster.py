@@ -1,0 +1,87 @@
+import json
+
+import pytest
+
+from sentiment_train.errors import ConfigError
+from sentiment_train.runtime.cluster import Cluster, from_environment
+
+TWO = {"worker": ["a:1", "b:2"]}
+WITH_CHIEF = {"chief": ["c:9"], **TWO}
+
+
+@pytest.fixture
+def cluster_of(monkeypatch):
+    def parse(text):
+        monkeypatch.setenv("TF_CONFIG", text)
+        return from_environment()
+
+    return parse
+
+
+def config(cluster=TWO, kind="worker", index=0):
+    return json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})
+
+
+@pytest.mark.parametrize(
+    "text, expected, is_chief",
+    [
+        (config(), Cluster(("a:1", "b:2"), 0), True),
+        (config(index=1), Cluster(("a:1", "b:2"), 1), False),
+        (config(index="1"), Cluster(("a:1", "b:2"), 1), False),
+        (config(WITH_CHIEF, "chief"), Cluster(("c:9", "a:1", "b:2"), 0), True),
+        (config(WITH_CHIEF, "worker", 0), Cluster(("c:9", "a:1", "b:2"), 1), False),
+        (config({"worker": ["[::1]:22"]}), Cluster(("[::1]:22",), 0), True),
+    ],
+)
+def test_chief_and_workers_are_one_list(cluster_of, text, expected, is_chief):
+    cluster = cluster_of(text)
+    assert (cluster, cluster.is_chief) == (expected, is_chief)
+    assert cluster.workers == len(expected.addresses)
+
+
+def test_one_process_is_a_cluster_of_one():
+    assert (Cluster().workers, Cluster().is_chief) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        ("", "needs TF_CONFIG in the environment"),
+        ("{", "is not of the form"),
+        ("[]", "is not of the form"),
+        ("3", "is not of the form"),
+        ("null", "is not of the form"),
+        ("{}", "is not of the form .*cluster"),
+        ('{"cluster": {}}', "is not of the form .*task"),
+        (config([]), "is not of the form"),
+        (config(None), "is not of the form"),
+        (config({"worker": 3}), "is not of the form"),
+        (config({"worker": "a:1"}), "is not of the form|is not host:port"),
+        (config({"worker": {"0": "a:1"}}), "is not of the form|is not host:port"),
+        (config(index=None), "is not of the form"),
+        (config(index="first"), "is not of the form"),
+        (config(index=0.5), "is not of the form"),
+        (config(index=True), "is not of the form"),
+        (config(index=float("inf")), "is not of the form"),
+        (config({}), "task index 0, but there are 0 workers"),
+        (config(index=2), "task index 2, but there are 2 workers"),
+        (config(index=-1), "task index -1"),
+        (config(kind="chief"), "task index 0, but there are 0 chiefs"),
+        (config(kind="evaluator"), "task type 'evaluator' does not train"),
+        (config(kind="ps"), "task type 'ps' does not train"),
+        (config(kind=None), "task type 'None' does not train"),
+        (config(kind=["worker"]), "does not train"),
+        (config({"worker": ["a"]}), "'a' is not host:port"),
+        (config({"worker": ["a:b"]}), "'a:b' is not host:port"),
+        (config({"worker": [":1"]}), "':1' is not host:port"),
+        (config({"worker": ["a:1", None]}), "'None' is not host:port"),
+        (config({"worker": ["a:1", "a:1"]}), r"\['a:1'\] is there more than once"),
+        (config({"chief": ["a:1"], **TWO}), "more than once"),
+        (config({"chief": ["c:1", "d:1"], **TWO}), "more than one chief"),
+        (config({"master": ["c:1"], **TWO}), "'master'"),
+    ],
+)
+def test_a_malformed_cluster_is_refused_with_one_message(cluster_of, text, problem):
+    with pytest.raises(ConfigError, match=problem) as refused:
+        cluster_of(text)
+    assert "\n" not in refused.value.message
