@@ -118,7 +118,9 @@ class Assembly:
         """A Keras model with fresh weights, in the scope of a strategy or of none."""
         import keras
 
-        keras.backend.clear_session()  # so that layers get the same names every time
+        policy = keras.mixed_precision.dtype_policy()
+        keras.backend.clear_session()  # so that layers get the same names every time …
+        keras.mixed_precision.set_dtype_policy(policy)  # … but it also forgets the precision
         keras.utils.set_random_seed(self.decisions.seed)
         inputs = ModelInputs(
             self.data.encoder.vocabulary_size,

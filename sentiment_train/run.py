@@ -61,8 +61,7 @@ class Run:
             self.directory.set_status("incomplete")
         self.assembly.should_stop.listen()
         try:
-            if not state.finished:
-                self._loop(state)
+            self._loop(state)
         except DivergedError as error:
             if self.assembly.is_chief:
                 self.directory.set_status("diverged", step=state.step, why=error.message)

@@ -14,7 +14,6 @@ import numpy as np
 
 from sentiment_train.config import Part
 
-
 _MOST_CANDIDATES = 2048  # lengths to choose from: 2048² places are a second and 100 MB
 
 

@@ -42,6 +42,8 @@ def export(module: ServingModule, directory: str, live: np.ndarray, tolerance: f
     """
     partial, old = f"{directory}.partial", f"{directory}.old"
     try:
+        if tf.io.gfile.exists(old) and not tf.io.gfile.exists(directory):
+            tf.io.gfile.rename(old, directory)  # cut off between the two renames below
         for leftover in (partial, old):
             if tf.io.gfile.exists(leftover):
                 tf.io.gfile.rmtree(leftover)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from sentiment_train.data.encoders import WordEncoder, encode_all
 from sentiment_train.export.serving import ServingModule
@@ -28,15 +29,16 @@ class Served:
         self.model.set_weights([rng.normal(0, 0.7, w.shape) for w in self.model.weights])
         self.class_names = CLASSES[width]
         self.module = ServingModule(self.model, self.encoder, self.class_names)
+        self._logits = tf.function(
+            lambda row: self.model({"tokens": row, "lengths": tf.shape(row)[1:]}, training=False),
+            input_signature=[tf.TensorSpec([1, None], tf.int32)],
+        )
 
     def live(self, texts):
         """`[n, 1 or classes]` logits of each text alone, not by way of the serving function."""
-        ids = np.concatenate([ids for ids, _ in encode_all(self.encoder, texts)])
-        lengths = np.concatenate([lengths for _, lengths in encode_all(self.encoder, texts)])
-        ends = np.cumsum(lengths)
-        rows = [ids[end - n : end] for end, n in zip(ends, lengths, strict=True)]
-        features = [{"tokens": row[None], "lengths": np.array([len(row)])} for row in rows]
-        return np.concatenate([self.model(f, training=False).numpy() for f in features])
+        ids, lengths = map(np.concatenate, zip(*encode_all(self.encoder, texts), strict=True))
+        rows = np.split(ids, np.cumsum(lengths)[:-1])
+        return np.concatenate([self._logits(row[None]).numpy() for row in rows])
 
 
 @pytest.fixture(scope="session")

@@ -87,6 +87,19 @@ def test_sigterm_saves_at_once_and_says_resume_me(runs, undisturbed, run, step):
     assert runs.results(run)["weights_sha256"] == undisturbed
 
 
+def test_sigkill_while_exporting_then_the_same_command_exports(runs, undisturbed):
+    folder, flag = runs.folder / "exporting", "--gin_bindings=Experiment.export = True"
+    process = runs.start("exporting", flag)
+    wait_until(lambda: (folder / "saved_model.partial").exists(), process)
+    process.kill()
+    process.wait()
+    assert not (folder / "saved_model").exists()
+    assert runs.finish("exporting", flag) == 0, runs.log("exporting")
+    assert runs.results("exporting")["weights_sha256"] == undisturbed
+    assert (folder / "saved_model" / "saved_model.pb").exists()
+    assert not (folder / "saved_model.partial").exists()
+
+
 def test_a_damaged_newest_checkpoint_is_passed_over(runs, undisturbed):
     process = runs.start("damaged")
     wait_until(has_logged(runs, "damaged", 8), process)

@@ -48,6 +48,8 @@ def test_all_four_parts_train_and_export_from_outside_the_package(tmp_path, cach
     assert program.results("own_model")["classes"] == ["bad", "good"]
     assert (tmp_path / "own_model" / "saved_model" / "saved_model.pb").exists()
 
+    assert "import my_source" in (tmp_path / "own_model" / "config.gin").read_text()
+
     own_layer = common + "Experiment.export = False\n" + gin["A source"] + gin["A layer"]
     own_layer += "Experiment.model = @RecurrentClassifier()\nRecurrentClassifier.units = (8,)\n"
     program = Program(tmp_path, cache, own_layer)

@@ -62,7 +62,7 @@ def test_a_text_can_be_read_back(run):
 
 
 def test_going_on_leaves_neither_gaps_nor_doubles(run):
-    run.write(0, {step: 0.5 for step in range(1, 8)}, texts=[("config", "text")])
+    run.write(0, dict.fromkeys(range(1, 8), 0.5), texts=[("config", "text")])
     run.write(4, {5: 0.25, 6: 0.25})
     expected = {1: 0.5, 2: 0.5, 3: 0.5, 4: 0.5, 5: 0.25, 6: 0.25}
     assert run.curve() == expected

@@ -1,4 +1,4 @@
-"""A small model and some rows, trained on any number of replicas."""
+"""A small model and some rows, to be trained on any number of replicas."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 
-from sentiment_train.data.batches import FILLER, RowSlice, gather
+from sentiment_train.data.batches import RowSlice, gather
 from sentiment_train.data.store import EncodedSplit
 from sentiment_train.schema import Batch
 

@@ -231,7 +231,7 @@ def test_reading_one_that_is_not_there_is_an_error(saved):
 
 def test_a_disk_error_is_an_answer(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(RunError, match="Cannot write the checkpoint .*run the same command again"):
+    with pytest.raises(RunError, match=r"Cannot write the checkpoint .*run the same command again"):
         Saved(tmp_path / "file" / "checkpoints").save(10)
 
 

@@ -1,0 +1,78 @@
+"""The parts of an experiment, assembled in this process."""
+
+from __future__ import annotations
+
+import json
+
+import gin
+import pytest
+
+from sentiment_train import config, jobs
+from sentiment_train.errors import ConfigError
+from sentiment_train.experiment import Assembly, Experiment
+from sentiment_train.run_directory import RunDirectory
+
+SMALL = [
+    "Experiment.source = @PackagedReviews()",
+    "PackagedReviews.subset = 'rotten_tomatoes'",
+    "Experiment.model = @RecurrentClassifier()",
+    "RecurrentClassifier.units = (4,)",
+    "RecurrentClassifier.embedding_size = 4",
+    "Vocabulary.max_size = 500",
+    "Buckets.count = 1",
+    "Training.length = '6 steps'",
+    "Training.log_every = '2 steps'",
+    "Experiment.export = False",
+]
+
+
+@pytest.fixture(autouse=True)
+def _float32_again():
+    import keras
+
+    yield
+    keras.mixed_precision.set_dtype_policy("float32")
+
+
+def make(*bindings: str) -> Experiment:
+    return config.make(Experiment, config.parse([], [*SMALL, *bindings]))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> str:
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_the_precision_that_is_logged_is_that_of_the_layers(cache, precision, tmp_path, capsys):
+    experiment = make(f"Runtime.precision = '{precision}'")
+    model = Assembly(experiment, cache).model
+    assert model.get_layer("lstm_1").compute_dtype == precision
+    assert model.get_layer("lstm_1").variable_dtype == "float32"
+    assert model.get_layer("logits").compute_dtype == "float32"
+    jobs.train(experiment, RunDirectory(str(tmp_path)), cache)
+    assert f"precision  {precision} — " in capsys.readouterr().out
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert 0.5 < results["test"]["loss"] < 0.8
+
+
+def test_a_new_model_has_the_same_names_and_weights_every_time(cache):
+    assembly = Assembly(make(), cache)
+    first, second = assembly.model, assembly.new_model()
+    assert [v.path for v in first.variables] == [v.path for v in second.variables]
+    for one, other in zip(first.weights, second.weights, strict=True):
+        assert (one.numpy() == other.numpy()).all()
+
+
+def test_an_optimizer_without_brackets_is_refused():
+    with pytest.raises(ConfigError, match=r"write @Adam\(\) with brackets"):
+        make("Experiment.optimizer = @Adam")
+
+
+def test_the_configuration_of_a_run_gives_the_same_configuration_again(tmp_path, cache):
+    make("RecurrentClassifier.dropout = 0.25")
+    given, operative = gin.config_str(), gin.operative_config_str()
+    for text in (given, operative):
+        (tmp_path / "config.gin").write_text(text)
+        config.make(Experiment, config.parse([str(tmp_path / "config.gin")], []))
+        assert gin.operative_config_str() == operative
