@@ -8,7 +8,7 @@ import hashlib
 import gin
 
 from sentiment_train import overview
-from sentiment_train.errors import CheckpointError, DivergedError, Interrupted, RunError
+from sentiment_train.errors import CheckpointError, DivergedError, Interrupted
 from sentiment_train.experiment import Assembly
 from sentiment_train.run_directory import RunDirectory
 from sentiment_train.training.duration import to_steps
@@ -120,7 +120,7 @@ class Run:
         from sentiment_train.training.progress import Progress
 
         assembly, console = self.assembly, self.assembly.console
-        with self._metric_writer(state) as report:
+        with self._reporting(state) as report:
             progress = Progress(
                 to_steps(assembly.experiment.training.log_every, assembly.steps_per_epoch),
                 report,
@@ -164,35 +164,19 @@ class Run:
         actions.append(Save(save_every, self._save, restored=state if state.step else None))
         return actions
 
-    @contextlib.contextmanager
-    def _metric_writer(self, state):
-        """A function that reports metrics of a step to files and screen."""
+    def _reporting(self, state):
+        """A function that reports metrics of a step to files and screen, as a context."""
         import tensorflow as tf
 
-        from sentiment_train.reports.writers import MetricWriter
+        from sentiment_train.reports.writers import MetricWriter, reporting
 
         if not self.assembly.is_chief:
-            yield lambda step, values: None
-            return
-        console, file = self.assembly.console, self.directory.file
+            return contextlib.nullcontext(lambda step, values: None)
+        file = self.directory.file
         writer = MetricWriter(file("tensorboard"), file("metrics.jsonl"), tf.io.gfile)
         writer.go_on_after(state.step)
         writer.text("config", f"```\n{gin.config_str()}\n```")
-
-        def report(step: int, values: dict[str, float]) -> None:
-            try:
-                writer.scalars(step, values)
-            except (OSError, tf.errors.OpError) as error:
-                raise RunError(
-                    f"Cannot write {file('metrics.jsonl')}: {getattr(error, 'message', error)}."
-                    " Mend that and run the same command; it goes on from the last checkpoint."
-                ) from None
-            console.report(step, values)
-
-        try:
-            yield report
-        finally:
-            writer.close()
+        return reporting(writer, self.assembly.console, (OSError, tf.errors.OpError))
 
     def _save(self, state) -> None:
         from sentiment_train.training.checkpoints import arrays_of

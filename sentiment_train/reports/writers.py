@@ -5,8 +5,12 @@ TensorBoard events are written with TensorBoard's own writer; no TensorFlow is n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+
+from sentiment_train.errors import RunError
+from sentiment_train.reports.console import Console
 
 _TEXT_PLUGIN = "text"
 
@@ -72,6 +76,30 @@ class MetricWriter:
 
     def close(self) -> None:
         self._events.close()
+
+
+@contextlib.contextmanager
+def reporting(writer: MetricWriter, console: Console, write_errors: tuple[type, ...]):
+    """A function that takes the metrics of a step; closes the writer in the end.
+
+    Args:
+      write_errors: the exceptions of the file system, reported as RunError.
+    """
+
+    def report(step: int, values: dict[str, float]) -> None:
+        try:
+            writer.scalars(step, values)
+        except write_errors as error:
+            raise RunError(
+                f"Cannot write the metrics: {getattr(error, 'message', error)}. Mend that and run"
+                " the same command again; it goes on from the last checkpoint."
+            ) from None
+        console.report(step, values)
+
+    try:
+        yield report
+    finally:
+        writer.close()
 
 
 def _step_of(line: str) -> float:
