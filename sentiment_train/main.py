@@ -44,7 +44,7 @@ def main(argv) -> int:
         print(f"error: {error.message}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("error: interrupted before the first step; nothing was lost.", file=sys.stderr)
+        print("error: interrupted; what was saved before is untouched.", file=sys.stderr)
         return 130
     return 0
 
@@ -66,12 +66,15 @@ def _run() -> None:
 
 def _gin_files() -> list[str]:
     """The gin files of the command, or the configuration that an existing run was made by."""
-    from sentiment_train.errors import ConfigError
+    from sentiment_train.errors import ConfigError, RunError
 
     if _GIN_FILES.value:
         return _GIN_FILES.value
     if _MODEL_DIR.value:
-        return [f"{_MODEL_DIR.value.rstrip('/')}/config.gin"]
+        written = f"{_MODEL_DIR.value.rstrip('/')}/config.gin"
+        if "://" not in written and not os.path.exists(written):
+            raise RunError(f"{_MODEL_DIR.value} is no run, and no --gin_file says what to train.")
+        return [written]
     raise ConfigError("--gin_file=… is needed, e.g. --gin_file=gin/bilstm.gin")
 
 

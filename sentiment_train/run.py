@@ -86,6 +86,8 @@ class Run:
 
         checkpoint = self.checkpoints.newest()
         if checkpoint is None:
+            if self.checkpoints.steps():
+                self.say("warning", "no intact checkpoint is left; training begins anew")
             self.say("run", f"{self.directory.path} (from the start)")
             return TrainingState()
         self._restore(checkpoint)
@@ -106,9 +108,15 @@ class Run:
         restore(self.step.variables(), checkpoint.arrays)
 
     def _check_vocabulary(self) -> None:
-        """Raises CheckpointError if the run's own vocabulary is not the one it was trained with."""
+        """Raises CheckpointError if the run's own vocabulary is not the one it was trained with.
+
+        A missing one is written again.
+        """
         path = self.directory.file("vocabulary.txt")
-        if _digest(path) not in ("", self.made_of["vocabulary"]):
+        found = _digest(path)
+        if not found and self.assembly.is_chief:
+            self.assembly.data.encoder.save(self.directory.path)
+        elif found not in ("", self.made_of["vocabulary"]):
             raise CheckpointError(
                 f"{path} is not the vocabulary that the checkpoints were trained with. Delete it;"
                 " it is written again."

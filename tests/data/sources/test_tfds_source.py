@@ -200,7 +200,7 @@ def test_a_host_is_known_to_be_unreachable_by_its_name(no_network):
 
 def test_a_missing_package_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)  # as if it were not installed
-    with pytest.raises(DataError, match=r"pip install 'sentiment_train\[tfds\]'"):
+    with pytest.raises(DataError, match=r"pip install tensorflow-datasets"):
         TfdsSource(name="imdb_reviews").splits()
 
 
