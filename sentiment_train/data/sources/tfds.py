@@ -252,8 +252,8 @@ def _tfds():
         if error.name != "tensorflow_datasets":
             raise DataError(f"tensorflow_datasets needs {error.name}, which is missing.") from error
         raise DataError(
-            "TensorFlow Datasets is not installed. Run: pip install tensorflow-datasets importlib_resources, or"
-            " include 'data/imdb.gin'."
+            "TensorFlow Datasets is not installed. Run: pip install tensorflow-datasets"
+            " importlib_resources, or include 'data/imdb.gin'."
         ) from None
     return tensorflow_datasets
 
