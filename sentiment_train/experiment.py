@@ -28,7 +28,7 @@ from sentiment_train.data.encoders import WordEncoder, encode_all
 from sentiment_train.data.prepare import PreparedData, prepare
 from sentiment_train.data.splits import Splits
 from sentiment_train.data.store import EncodedSplit
-from sentiment_train.errors import DataError
+from sentiment_train.errors import ConfigError, DataError
 from sentiment_train.evaluation.metrics import metric_names
 from sentiment_train.reports.console import Console
 from sentiment_train.runtime.runtime import Runtime, decide
@@ -92,8 +92,10 @@ class Assembly:
         data = prepare(e.source, e.splits, e.encoder, self._cache, say)
         if e.validation.best_by is not None and "validation" not in data.splits:
             raise DataError(
-                "There is no validation split to choose the best weights by. Set Splits.validation"
-                " = 0.1, or Validation.best_by = None to keep the last weights."
+                f"There is no validation split to choose the best weights by: a share of"
+                f" {e.splits.validation} of {len(data.splits['train']):,} examples in"
+                f" {len(data.class_names)} classes is none. Raise Splits.validation, bring more"
+                " examples, or set Validation.best_by = None to keep the last weights."
             )
         names = metric_names(data.class_names)
         if e.validation.best_by not in (None, *names):
@@ -114,8 +116,15 @@ class Assembly:
             // self.experiment.training.accumulate_batches
         )
 
-    def new_model(self, scope=None):
-        """A Keras model with fresh weights, in the scope of a strategy or of none."""
+    def new_model(self, scope=None, use_cudnn: bool | str | None = None):
+        """A Keras model with fresh weights, in the scope of a strategy or of none.
+
+        Args:
+          use_cudnn: in place of what the runtime decided.
+
+        Raises:
+          ConfigError: if its output is not one logit per class (or one for two classes).
+        """
         import keras
 
         policy = keras.mixed_precision.dtype_policy()
@@ -125,10 +134,12 @@ class Assembly:
         inputs = ModelInputs(
             self.data.encoder.vocabulary_size,
             len(self.data.class_names),
-            self.decisions.use_cudnn,
+            self.decisions.use_cudnn if use_cudnn is None else use_cudnn,
         )
         with scope or contextlib.nullcontext():
-            return self.experiment.model.build(inputs)
+            model = self.experiment.model.build(inputs)
+        _check_output(model, inputs.num_classes)
+        return model
 
     @cached_property
     def model(self):
@@ -188,3 +199,16 @@ class Assembly:
         )
         one_bucket = BucketTable((int(lengths.max()),), (len(lengths),))
         return self.predict(split, one_bucket).logits
+
+
+def _check_output(model, num_classes: int) -> None:
+    """Raises ConfigError unless the logits fit the number of classes."""
+    shape, dtype = tuple(model.output_shape), model.output.dtype
+    widths = (1, 2) if num_classes == 2 else (num_classes,)
+    if len(shape) != 2 or shape[1] not in widths or dtype != "float32":
+        wanted = " or ".join(f"[batch, {width}]" for width in widths)
+        raise ConfigError(
+            f"Experiment.model gives {dtype} {list(shape)} for {num_classes} classes; expected"
+            f" float32 {wanted}.",
+            "Experiment.model",
+        )

@@ -213,7 +213,7 @@ def _macro_name(statement) -> str:
 
 def _import(module: str, place: str) -> None:
     if "" not in sys.path:
-        sys.path.insert(0, "")  # a user's own module beside their gin file, as with `python -m`
+        sys.path.append("")  # a user's own module beside their gin file, as with `python -m`
     try:
         importlib.import_module(module)
     except ImportError as error:

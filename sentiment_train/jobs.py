@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 
 import gin
@@ -22,6 +23,7 @@ def dry_run(experiment: Experiment, directory: RunDirectory, cache: str) -> None
     print(gin.operative_config_str())
     assembly = Assembly(experiment, cache)
     overview.print_all(assembly, with_table=True)
+    Run(assembly, directory)  # schedule, optimizer and class weights fit the data
     assembly.console.say("run", f"{directory.path} ({directory.status}); nothing was trained")
 
 
@@ -113,8 +115,8 @@ def _say_done(assembly: Assembly, directory: RunDirectory) -> None:
         f" {results['examples_per_second']:.0f} examples/s",
     )
     say("run", f"{directory.path} (done); all numbers in {directory.file('results.json')}")
-    say("look", f"{python} -m tensorboard.main --logdir {directory.file('tensorboard')}")
+    logs, model = map(shlex.quote, map(directory.file, ("tensorboard", "saved_model")))
+    say("look", f"{python} -m tensorboard.main --logdir {logs}")
     if assembly.experiment.export:
         predict = f"{python} -m sentiment_train.predict"
-        model = directory.file("saved_model")
         say("classify", f'{predict} --saved_model={model} --text="I loved every minute."')

@@ -56,7 +56,8 @@ def _run() -> None:
     from sentiment_train.run_directory import RunDirectory
 
     files = _gin_files()
-    directory = RunDirectory(_MODEL_DIR.value or f"runs/{pathlib.Path(files[-1]).stem}")
+    name = _MODEL_DIR.value or f"runs/{pathlib.Path(files[-1]).stem}"
+    directory = RunDirectory(os.path.expanduser(name))
     provenance = config.parse(files, _GIN_BINDINGS.value)
     experiment = config.make(Experiment, provenance)
     quiet.import_tensorflow()
@@ -69,9 +70,9 @@ def _gin_files() -> list[str]:
     from sentiment_train.errors import ConfigError, RunError
 
     if _GIN_FILES.value:
-        return _GIN_FILES.value
+        return [os.path.expanduser(name) for name in _GIN_FILES.value]
     if _MODEL_DIR.value:
-        written = f"{_MODEL_DIR.value.rstrip('/')}/config.gin"
+        written = f"{os.path.expanduser(_MODEL_DIR.value).rstrip('/')}/config.gin"
         if "://" not in written and not os.path.exists(written):
             raise RunError(f"{_MODEL_DIR.value} is no run, and no --gin_file says what to train.")
         return [written]
@@ -79,7 +80,9 @@ def _gin_files() -> list[str]:
 
 
 def run() -> None:
-    """Entry point of the console script."""
+    """Entry point, also of the console script, whose --help would else not know these flags."""
+    for flag in flags.FLAGS.get_flags_for_module(__name__):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     app.run(main)
 
 

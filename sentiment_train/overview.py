@@ -82,13 +82,14 @@ def print_steps(assembly: Assembly) -> None:
         kept = f"the best by validation {validation.best_by} is kept"
     if training.average_decay:
         kept += ", as moving average"
-    patience = (
-        f", stops after {validation.patience} without a new best" if validation.patience else ""
-    )
+    looked = "no validation"
+    if "validation" in assembly.data.splits:
+        looked = f"validation every {validation.every}"
+    if validation.patience:
+        looked += f", stops after {validation.patience} without a new best"
     assembly.console.say(
         "steps",
-        f"{total:,} ({training.length}; an epoch has {per_epoch:,}); validation every"
-        f" {validation.every}{patience}; {kept}",
+        f"{total:,} ({training.length}; an epoch has {per_epoch:,}); {looked}; {kept}",
     )
 
 

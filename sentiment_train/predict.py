@@ -167,7 +167,9 @@ def _output():
 
 
 def run() -> None:
-    """Entry point of the console script."""
+    """Entry point, also of the console script, whose --help would else not know these flags."""
+    for flag in flags.FLAGS.get_flags_for_module(__name__):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     app.run(main)
 
 

@@ -9,12 +9,14 @@ import os
 import sys
 import tempfile
 
+_users_level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # now, as a user's own part may import it first
+
 
 def import_tensorflow() -> None:
     """Imports TensorFlow; what it writes to stderr meanwhile is shown only if it fails."""
-    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if "tensorflow" in sys.modules or _users_level is not None:
         return  # loaded, or the user has said how much they want to read
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as lines:

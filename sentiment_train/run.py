@@ -8,7 +8,7 @@ import hashlib
 import gin
 
 from sentiment_train import overview
-from sentiment_train.errors import CheckpointError, DivergedError, Interrupted
+from sentiment_train.errors import CheckpointError, DivergedError, Interrupted, RunError
 from sentiment_train.experiment import Assembly
 from sentiment_train.run_directory import RunDirectory
 from sentiment_train.training.duration import to_steps
@@ -56,8 +56,13 @@ class Run:
         """Trains to the end, then evaluates and exports the weights that are kept."""
         overview.print_all(self.assembly, with_table=False)
         state = self._restore_newest()
+        if not self.assembly.devices.same_on_all_workers(state.step):
+            raise CheckpointError(
+                f"The workers found different checkpoints (this one: step {state.step}). They need"
+                f" one --model_dir that all of them see; is {self.directory.path} shared?"
+            )
         if self.assembly.is_chief:
-            self.assembly.data.encoder.save(self.directory.path)
+            self._write_vocabulary()
             self.directory.set_status("incomplete")
         self.assembly.should_stop.listen()
         try:
@@ -115,12 +120,23 @@ class Run:
         path = self.directory.file("vocabulary.txt")
         found = _digest(path)
         if not found and self.assembly.is_chief:
-            self.assembly.data.encoder.save(self.directory.path)
+            self._write_vocabulary()
         elif found not in ("", self.made_of["vocabulary"]):
             raise CheckpointError(
                 f"{path} is not the vocabulary that the checkpoints were trained with. Delete it;"
                 " it is written again."
             )
+
+    def _write_vocabulary(self) -> None:
+        import tensorflow as tf
+
+        if _digest(self.directory.file("vocabulary.txt")) == self.made_of["vocabulary"] != "":
+            return
+        try:
+            self.assembly.data.encoder.save(self.directory.path)
+        except (OSError, tf.errors.OpError) as error:
+            reason = getattr(error, "message", error)
+            raise RunError(f"Cannot write the vocabulary: {reason}. Mend that and go on.") from None
 
     def _loop(self, state) -> None:
         """Assembles the loop with its actions and runs it."""
@@ -181,10 +197,14 @@ class Run:
         if not self.assembly.is_chief:
             return contextlib.nullcontext(lambda step, values: None)
         file = self.directory.file
-        writer = MetricWriter(file("tensorboard"), file("metrics.jsonl"), tf.io.gfile)
-        writer.go_on_after(state.step)
-        writer.text("config", f"```\n{gin.config_str()}\n```")
-        return reporting(writer, self.assembly.console, (OSError, tf.errors.OpError))
+
+        def open_writer() -> MetricWriter:
+            writer = MetricWriter(file("tensorboard"), file("metrics.jsonl"), tf.io.gfile)
+            writer.go_on_after(state.step)
+            writer.text("config", f"```\n{gin.config_str()}\n```")
+            return writer
+
+        return reporting(open_writer, self.assembly.console, (OSError, tf.errors.OpError))
 
     def _save(self, state) -> None:
         from sentiment_train.training.checkpoints import arrays_of
@@ -254,10 +274,11 @@ class Run:
                 "classes": list(self.assembly.data.class_names),
                 "weights_sha256": weights_digest(weights),
             }
+            if self.assembly.is_chief:
+                self.directory.write_json("results.json", results)
             if self.assembly.experiment.export:
                 self.export()
             if self.assembly.is_chief:
-                self.directory.write_json("results.json", results)
                 self.directory.set_status("done", step=state.step)
         self.assembly.devices.wait_for_all()  # leaving early would end the chief as well
 
@@ -272,7 +293,8 @@ class Run:
         if not assembly.is_chief:
             return
         self.say("export", "writing the SavedModel and reading it back in a fresh process")
-        model = assembly.new_model()  # without a strategy, so that it does not depend on one
+        # Without a strategy and without cuDNN, so that any machine can serve it.
+        model = assembly.new_model(use_cudnn=False)
         for weight, value in zip(model.weights, values, strict=True):
             weight.assign(value)
         encoder = assembly.experiment.encoder.load(directory.path)

@@ -101,7 +101,9 @@ class RunDirectory:
     def _has_checkpoints(self) -> bool:
         import tensorflow as tf
 
-        return bool(tf.io.gfile.glob(self.file("checkpoints/*/manifest.json")))
+        folder = self.file("checkpoints")  # listed, not globbed: a path may hold a bracket
+        steps = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+        return any(tf.io.gfile.exists(f"{folder}/{s.rstrip('/')}/manifest.json") for s in steps)
 
     @property
     def status(self) -> str:

@@ -76,3 +76,31 @@ def test_the_configuration_of_a_run_gives_the_same_configuration_again(tmp_path,
         (tmp_path / "config.gin").write_text(text)
         config.make(Experiment, config.parse([str(tmp_path / "config.gin")], []))
         assert gin.operative_config_str() == operative
+
+
+def test_what_is_exported_runs_without_cudnn(cache):
+    model = Assembly(make(), cache).new_model(use_cudnn=False)
+    assert model.get_layer("lstm_1").use_cudnn is False
+
+
+@gin.configurable
+class WrongWidth:
+    """A model with one logit too many."""
+
+    def build(self, inputs):
+        import keras
+
+        tokens = keras.Input([None], dtype="int32", name="tokens")
+        lengths = keras.Input([], dtype="int32", name="lengths")
+        x = keras.ops.cast(lengths[:, None], "float32")
+        x += keras.ops.cast(tokens, "float32")[:, 0, None]
+        logits = keras.layers.Dense(inputs.num_classes + 1)(x)
+        return keras.Model({"tokens": tokens, "lengths": lengths}, logits)
+
+
+def test_a_model_whose_logits_do_not_fit_the_classes_is_refused(cache):
+    bindings = [line for line in SMALL if "Recurrent" not in line]
+    bindings += ["Experiment.model = @WrongWidth()"]
+    experiment = config.make(Experiment, config.parse([], bindings))
+    with pytest.raises(ConfigError, match=r"expected float32 \[batch, 1\] or \[batch, 2\]"):
+        _ = Assembly(experiment, cache).model

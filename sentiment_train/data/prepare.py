@@ -53,16 +53,8 @@ def prepare(
     fingerprint = fingerprint_of(source, rules, encoder)
     if "://" in cache:
         raise DataError(f"--cache_dir={cache}: the store is mapped into memory; name a local path.")
-    try:
-        pathlib.Path(cache).mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(pathlib.Path(cache) / f"store-{fingerprint[:16]}.lock")
-        with lock:
-            opened = _open_or_build(source, rules, encoder, cache, fingerprint, say)
-    except OSError as error:
-        raise DataError(
-            f"Cannot use the cache directory {cache}: {error.strerror or error}. Name another one"
-            " with --cache_dir."
-        ) from None
+    with _lock(cache, fingerprint):
+        opened = _open_or_build(source, rules, encoder, cache, fingerprint, say)
     return PreparedData(
         description=getattr(source, "description", type(source).__name__),
         content=opened.content,
@@ -72,6 +64,23 @@ def prepare(
         encoder=encoder.load(opened.directory),
         found=opened.found,
     )
+
+
+def _lock(cache: str, fingerprint: str) -> filelock.BaseFileLock:
+    """The acquired lock of a store; a `with` block releases it.
+
+    Raises:
+      DataError: if the cache directory cannot be used.
+    """
+    try:
+        pathlib.Path(cache).mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(pathlib.Path(cache) / f"store-{fingerprint[:16]}.lock")
+        return lock.acquire()
+    except OSError as error:
+        raise DataError(
+            f"Cannot use the cache directory {cache}: {error.strerror or error}. Name another one"
+            " with --cache_dir."
+        ) from None
 
 
 def _open_or_build(source, rules, encoder, cache, fingerprint, say) -> stores.Store:

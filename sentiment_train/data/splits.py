@@ -23,7 +23,11 @@ _REPORTED_BAD_ROWS = 5
 @gin.configurable
 @dataclass(frozen=True)
 class Splits(Part):
-    """How the examples of a source are divided. A split that the source gives is used as it is."""
+    """How the examples of a source are divided.
+
+    Splits that the source gives are used as they are, but a missing validation split is cut from
+    the training split, and a text of a given test or validation split is taken out of it.
+    """
 
     validation: float = 0.1  # share of the examples; 0: none, so nothing to choose the best by
     test: float = 0.1
@@ -66,12 +70,15 @@ def split(source: Source, rules: Splits) -> SplitTexts:
         raise DataError(f"{_name(source)} gives unknown splits {sorted(unknown)}; known: {SPLITS}.")
     if {"all", "train"} <= set(given):
         raise DataError(f"{_name(source)} gives both 'all' and 'train'; give one of them.")
+    divisible = "all" in given  # else the source has said what is for training and what is not
     pool = given.pop("all", None) or given.pop("train", [])
     if not pool:
         raise DataError(f"{_name(source)}: no training examples.")
     if rules.deduplicate:
         pool, given = _without_duplicates(pool, given, result)
-    wanted = {name: getattr(rules, name) for name in ("test", "validation") if name not in given}
+    wanted = {"validation": rules.validation} if "validation" not in given else {}
+    if divisible:
+        wanted = {"test": rules.test, **wanted}
     result.splits = {**_stratified(pool, wanted, rules.seed), **given}
     result.splits = {name: result.splits[name] for name in SPLITS if result.splits.get(name)}
     result.class_names = _class_names(source, result.splits)
@@ -92,8 +99,10 @@ def _examples(rows: Iterable[Example | BadRow], result: SplitTexts) -> Iterable[
             result.bad_rows += 1
             if result.bad_rows <= _REPORTED_BAD_ROWS:
                 result.bad_row_messages.append(row.message)
-        else:
+        elif isinstance(row.text, str) and isinstance(row.label, str):
             yield row
+        else:
+            raise DataError(f"{row.where or row}: text and label of an Example must be strings.")
 
 
 def _without_duplicates(pool, given, result: SplitTexts):
@@ -102,9 +111,10 @@ def _without_duplicates(pool, given, result: SplitTexts):
     kept = {}
     for name in ("test", "validation", "pool"):
         kept[name] = []
+        before = dict(seen) if name == "test" else seen
         for example in pool if name == "pool" else given.get(name, []):
             key = _without_whitespace(example.text)
-            if key in seen:
+            if key in before:
                 result.duplicates += 1
                 result.conflicting += seen[key] != example.label
             else:
@@ -155,6 +165,8 @@ def _class_names(source: Source, splits: dict[str, list[Example]]) -> tuple[str,
             f" '{only}'; a classifier needs two classes. Is it the right label column?"
         )
     for split_name, examples in splits.items():
+        if not any(example.weight > 0 for example in examples):
+            raise DataError(f"{_name(source)}: all examples of the {split_name} split weigh 0.")
         for example in examples:
             if example.label not in counts or example.label not in names:
                 known = ", ".join(f"'{name}'" for name in names)

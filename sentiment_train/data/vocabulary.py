@@ -53,14 +53,16 @@ class Vocabulary(Part):
 
 
 def save_vocabulary(words: Iterable[str], directory: str) -> None:
-    """Writes `vocabulary.txt`."""
+    """Writes `vocabulary.txt`, in one step: a reader sees the old file or the new one."""
     import tensorflow as tf
 
     path = f"{directory}/{FILE_NAME}"
-    if tf.io.gfile.exists(path):
-        tf.io.gfile.remove(path)  # ram:// would append to it
-    with tf.io.gfile.GFile(path, "wb") as file:
+    partial = f"{path}.partial"
+    if tf.io.gfile.exists(partial):
+        tf.io.gfile.remove(partial)  # ram:// would append to it
+    with tf.io.gfile.GFile(partial, "wb") as file:
         file.write("".join(f"{word}\n" for word in words).encode())
+    tf.io.gfile.rename(partial, path, overwrite=True)
 
 
 def load_vocabulary(directory: str) -> tuple[str, ...]:

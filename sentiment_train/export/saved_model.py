@@ -83,6 +83,7 @@ def _read_back(directory: str) -> dict:
         text=True,
         env=environment,
         check=False,
+        start_new_session=True,  # Ctrl-C is for this process, which finishes the export first
     )
     if result.returncode != 0:
         last = (result.stderr.strip().split("\n") or [""])[-1]

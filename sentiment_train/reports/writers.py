@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Callable
 
 from sentiment_train.errors import RunError
 from sentiment_train.reports.console import Console
@@ -79,27 +80,37 @@ class MetricWriter:
 
 
 @contextlib.contextmanager
-def reporting(writer: MetricWriter, console: Console, write_errors: tuple[type, ...]):
+def reporting(
+    open_writer: Callable[[], MetricWriter], console: Console, write_errors: tuple[type, ...]
+):
     """A function that takes the metrics of a step; closes the writer in the end.
 
     Args:
       write_errors: the exceptions of the file system, reported as RunError.
     """
 
-    def report(step: int, values: dict[str, float]) -> None:
+    @contextlib.contextmanager
+    def one_message():
         try:
-            writer.scalars(step, values)
+            yield
         except write_errors as error:
             raise RunError(
                 f"Cannot write the metrics: {getattr(error, 'message', error)}. Mend that and run"
                 " the same command again; it goes on from the last checkpoint."
             ) from None
+
+    def report(step: int, values: dict[str, float]) -> None:
+        with one_message():
+            writer.scalars(step, values)
         console.report(step, values)
 
+    with one_message():
+        writer = open_writer()
     try:
         yield report
     finally:
-        writer.close()
+        with one_message():
+            writer.close()
 
 
 def _step_of(line: str) -> float:

@@ -56,14 +56,21 @@ class Devices:
 
     def any_worker(self, mine: bool) -> bool:
         """Whether `mine` is true on some worker. All workers must ask equally often."""
+        return mine if self.cluster.workers == 1 else self._total(float(mine)) > 0
+
+    def same_on_all_workers(self, number: int) -> bool:
+        """Whether all workers call this with the same number."""
+        if self.cluster.workers == 1:
+            return True
+        return not self.any_worker(self._total(float(number)) != float(number) * self.replicas)
+
+    def _total(self, number: float) -> float:
+        """The sum over all replicas of the number that each worker gives."""
         import tensorflow as tf
 
-        if self.cluster.workers == 1:
-            return mine
-        flag = tf.constant(float(mine))
-        values = self.strategy.experimental_distribute_values_from_function(lambda _: flag)
-        total = self.strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
-        return float(total) > 0
+        mine = tf.constant(number)
+        values = self.strategy.experimental_distribute_values_from_function(lambda _: mine)
+        return float(self.strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None))
 
     def wait_for_all(self) -> None:
         """Returns when every worker has called it."""
@@ -98,6 +105,9 @@ def _auto(tf, logical_cpus: int) -> Devices:
         return _tpu(tf, logical_cpus)
     if tf.config.list_physical_devices("GPU") and logical_cpus == 1:
         return _mirrored(tf, logical_cpus)
+    if os.path.exists("/dev/nvidia0"):
+        why = "TensorFlow cannot use the GPU of this machine; TF_CPP_MIN_LOG_LEVEL=0 shows why"
+        return _cpu(tf, logical_cpus, why)
     return _cpu(tf, logical_cpus, "no GPU or TPU found")
 
 

@@ -89,23 +89,30 @@ class Checkpoints:
 
         Raises:
           CheckpointError: if it is missing or damaged.
+          RunError: if it is of another version, or cannot be read now.
         """
         path = self._path(step)
         try:
             manifest = json.loads(_read(f"{path}/{_MANIFEST}"))
-            if manifest["format"] != FORMAT:
-                raise ValueError(f"format {manifest['format']}, expected {FORMAT}")
             if manifest.pop("manifest_sha256") != _digest(manifest):
                 raise ValueError("the manifest does not match its digest")
+            if manifest["format"] != FORMAT:
+                raise RunError(
+                    f"{path} has format {manifest['format']}, this version reads {FORMAT}. Go on"
+                    " with the version that wrote it, or choose another --model_dir."
+                )
             content = _read(f"{path}/{_VARIABLES}")
             if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
                 raise ValueError("the variables do not match their digest")
             state = TrainingState.from_dict(manifest["state"])
             arrays = safetensors.numpy.load(content)
-        except (ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError,
+        except (ValueError, KeyError, TypeError, AttributeError, tf.errors.NotFoundError,
+                tf.errors.DataLossError, tf.errors.OutOfRangeError,
                 safetensors.SafetensorError) as error:  # fmt: skip
             reason = str(getattr(error, "message", error)).split("\n")[0]
             raise CheckpointError(f"Checkpoint {path} is damaged ({reason}).") from None
+        except tf.errors.OpError as error:  # not damage: it may be there again in a minute
+            raise RunError(f"Cannot read {path}: {error.message}. Try again.") from None
         return Checkpoint(state, manifest["made_of"], arrays)
 
     def steps(self) -> list[int]:

@@ -22,8 +22,9 @@ class CrossEntropy(Part):
     def check(self):
         self.require(0 <= self.label_smoothing < 1, "label_smoothing", "from 0 to less than 1")
         if isinstance(self.class_weights, dict):
-            fine = all(weight >= 0 for weight in self.class_weights.values())
-            self.require(fine, "class_weights", "numbers of at least 0")
+            weights = self.class_weights.values()
+            fine = all(weight >= 0 for weight in weights) and any(weights)
+            self.require(fine, "class_weights", "numbers of at least 0, not all of them 0")
 
     def weights_of_classes(self, class_names: tuple[str, ...], labels: np.ndarray) -> np.ndarray:
         """`[num_classes] float32` factors of the examples' weights.

@@ -78,12 +78,17 @@ class Progress:
         self._pending.clear()
 
     def report_if_due(self, state: TrainingState) -> None:
-        """Reports the means since the last report, every so many steps and at the end."""
+        """Reports the means since the last report, every so many steps and at the end.
+
+        Waiting for the device is part of the steps' time.
+        """
         if state.step % self.every and not state.finished:
             return
         started = time.monotonic()
         self.check()
-        self._seconds += time.monotonic() - started
+        waited = time.monotonic() - started
+        self._seconds += waited
+        state.train_seconds += waited
         if self._weight == 0 or self._seconds == 0:
             return
         self.report(

@@ -30,7 +30,11 @@ class _Schedule(Part):
         """
         warmup_steps = to_steps(self.warmup, steps_per_epoch)
         if warmup_steps > total_steps:
-            self.refuse("warmup", f"is {warmup_steps} steps, longer than the training.")
+            self.refuse(
+                "warmup",
+                f"is {warmup_steps} steps, longer than the training of {total_steps}; write"
+                f" '{total_steps // 10} steps', or lengthen Training.length.",
+            )
         return _keras_schedule(self, warmup_steps, total_steps, steps_per_epoch)
 
     def decay(self, tf, progress, steps, steps_per_epoch):

@@ -77,9 +77,13 @@ def test_no_text_is_on_two_sides(list_source, data):
         train=[("good", "pos"), ("bad", "neg"), *found[::2]], test=found[1::2] or [("x", "pos")]
     )
     result = split(source, Splits(validation=0.3))
-    keys = [" ".join(t.split()) for texts in texts_of(result).values() for t in texts]
+    kept = {n: [" ".join(t.split()) for t in texts] for n, texts in texts_of(result).items()}
+    sides = [kept["train"], kept.get("validation", []), sorted(set(kept["test"]))]
+    keys = [key for side in sides for key in side]
     assert len(keys) == len(set(keys))
-    assert len(keys) + result.duplicates == sum(map(len, source.rows.values()))
+    assert len(kept["test"]) == len(source.rows["test"])  # a given test split stays as it is
+    count = sum(map(len, kept.values()))
+    assert count + result.duplicates == sum(map(len, source.rows.values()))
 
 
 def test_duplicates_stay_if_they_are_wanted(list_source):

@@ -38,6 +38,7 @@ class CsvSource(RowSource):
     weight_column: str | None = None
     delimiter: str | None = None  # None: a tab for .tsv and .tsv.gz, else a comma
     columns: tuple[str, ...] | None = None  # names, for files without a header row
+    check_quotes: bool = True  # refuses a text that holds a whole row: a quote left open?
 
     def check(self) -> None:
         super().check()
@@ -76,6 +77,8 @@ class CsvSource(RowSource):
             rows = itertools.chain([first], rows)
         for line, fields in rows:
             if isinstance(fields, RowProblem):
+                if fields.fatal:
+                    raise DataError(f"{path}:{line}: {fields.what} {fields.mend}.")
                 yield f"{path}:{line}", fields
             else:
                 yield f"{path}:{line}", Row(fields, columns, delimiter)
@@ -107,7 +110,8 @@ class CsvSource(RowSource):
                 "Quote the text" if len(row.fields) > len(row.columns) else "Complete the row",
             )
         values = dict(zip(row.columns, row.fields, strict=True))
-        refuse_swallowed_rows(row, row.columns.index(self.label_column), labels)
+        if self.check_quotes:
+            refuse_swallowed_rows(row, row.columns.index(self.label_column), labels)
         weight = 1.0
         if self.weight_column is not None:
             weight = _weight(values[self.weight_column])
@@ -142,12 +146,14 @@ def _unreadable(error: str) -> RowProblem:
     if "NUL" in error:
         return RowProblem("the row holds a NUL byte.", "Remove it, set CsvSource.encoding")
     if "unexpected end of data" in error:
-        return RowProblem("a quote is opened here and not closed before the file ends.", "Close it")
+        what = "a quote is opened here and not closed before the file ends."
+        return RowProblem(what, "Close it", fatal=True)
     if "field larger" in error:
         return RowProblem(
             f"a field has more than {csv.field_size_limit():,} characters;"
             " is a quote opened and never closed?",
             "Close it, use JsonlSource for texts that long",
+            fatal=True,
         )
     return RowProblem(
         f"a quote inside a quoted field is not doubled, or a quote is never closed ({error}).",
@@ -171,7 +177,7 @@ def refuse_swallowed_rows(row: Row, label_index: int, labels: Labels) -> None:
                 raise RowProblem(
                     f"the quoted text holds a row of its own ({line[:60]!r});"
                     " is a quote opened and never closed?",
-                    "Close it",
+                    "Close it, set CsvSource.check_quotes = False if the text is right",
                 )
 
 

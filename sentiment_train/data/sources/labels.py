@@ -8,11 +8,14 @@ LabelOption = tuple[str, ...] | dict[str | int, str] | None
 
 
 class RowProblem(Exception):
-    """One row cannot be used. `what` is wrong, and what would `mend` it (an imperative clause)."""
+    """One row cannot be used. `what` is wrong, and what would `mend` it (an imperative clause).
 
-    def __init__(self, what: str, mend: str = "Mend the row"):
+    A `fatal` one took other rows with it, so it is never skipped.
+    """
+
+    def __init__(self, what: str, mend: str = "Mend the row", fatal: bool = False):
         super().__init__(what)
-        self.what, self.mend = what, mend
+        self.what, self.mend, self.fatal = what, mend, fatal
 
 
 class Labels:
