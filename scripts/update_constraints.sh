@@ -28,7 +28,7 @@ cd -- "$root"
     --universal --python-version 3.10 \
     --extra samples --extra tfds --extra hub --extra dev \
     --constraint "$work/tensorflow.txt" \
-    --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+    --no-header --no-annotate \
     setup.py >>"$work/constraints.txt"
 
 if cmp -s "$work/constraints.txt" constraints.txt; then

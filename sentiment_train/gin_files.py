@@ -7,6 +7,7 @@ the file, the line and the nearest name that exists.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util  # gin uses it unimported: without it a missing file is an AttributeError
@@ -158,14 +159,12 @@ def read_text(text: str, path: str, paths, including: tuple[str, ...]) -> list:
 def _unclosed_line(text: str) -> int | None:
     """The line of the outermost bracket that is still open where the text ends."""
     lines = []
-    try:
+    with contextlib.suppress(tokenize.TokenError, SyntaxError):
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             if token.string in ("(", "[", "{"):
                 lines.append(token.start[0])
             elif token.string in (")", "]", "}") and lines:
                 lines.pop()
-    except (tokenize.TokenError, SyntaxError):
-        pass
     return lines[0] if lines else None
 
 

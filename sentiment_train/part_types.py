@@ -6,6 +6,7 @@ mismatch is described in the words of the gin file, with what to write instead.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import types
 import typing
@@ -72,10 +73,8 @@ def _instead(value, hint) -> str:
     if int in options and isinstance(value, float) and value.is_integer():
         return f"write {int(value)}."
     if isinstance(value, str) and (int in options or float in options):
-        try:
+        with contextlib.suppress(ValueError):
             return f"write {int(value) if int in options else float(value)} without quotes."
-        except ValueError:
-            pass
     if isinstance(value, type) and any(_is_part(option) for option in options):
         return f"write @{value.__name__}() with brackets."
     return f"expected {' or '.join(_words(option) for option in options)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,7 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RowSource(Part):
+class RowSource(Part, abc.ABC):
     """Base of the sources with one example per row.
 
     Either `path` holds all examples, to be split later, or `train` and its companions give the
@@ -86,13 +87,13 @@ class RowSource(Part):
         """What the name of a file says about how it is read."""
         return "gzip" if path.endswith(".gz") else ""
 
+    @abc.abstractmethod
     def _rows(self, path: str) -> Iterator[tuple[str, Any]]:
         """Yields `("reviews.csv:1841", row)` for every row that is not blank."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _record(self, row: Any, labels: Labels) -> Record:
         """What a row of `_rows` says; raises RowProblem if it cannot be used."""
-        raise NotImplementedError
 
     def _patterns(self) -> dict[str, str]:
         if self.path is not None:
