@@ -1,4 +1,6 @@
-"""Text in, sentiment out, from an exported SavedModel; needs nothing of the code that trained it.
+"""Text in, sentiment out (of a language model: perplexity), from an exported SavedModel.
+
+It needs nothing of the code that trained it.
 
 python -m sentiment_train.predict --saved_model=runs/bilstm/saved_model --text="Loved it."
 """
@@ -7,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import gzip
 import json
 import os
 import sys
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 
@@ -20,9 +24,11 @@ from sentiment_train.errors import DataError, UserError, did_you_mean
 
 _SAVED_MODEL = flags.DEFINE_string("saved_model", None, "Directory of the SavedModel.")
 _TEXT = flags.DEFINE_multi_string("text", [], "A text; may be given several times.")
-_INPUT = flags.DEFINE_string("input", None, "A file of texts: .txt (one per line), .csv, .jsonl.")
+_INPUT = flags.DEFINE_string(
+    "input", None, "A file of texts: .txt (one per line), .csv, .tsv, .jsonl; also with .gz behind."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "File of the answers; default: standard output.")
-_FIELD = flags.DEFINE_string("field", "text", "Column or key of the text in .csv and .jsonl.")
+_FIELD = flags.DEFINE_string("field", "text", "Column or key of the text in .csv, .tsv, .jsonl.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Texts per call of the model.", lower_bound=1)
 
 
@@ -47,7 +53,8 @@ def main(argv) -> int:
 
 
 def load(directory: str):
-    """A function from a list of texts to a list of `{text, label, probabilities}`.
+    """A function from a list of texts to a list of `{text, label, probabilities}`, or of a language
+    model `{text, perplexity, log_probability, tokens}`.
 
     Raises:
       DataError: if there is no SavedModel of this project.
@@ -61,25 +68,35 @@ def load(directory: str):
     except (OSError, KeyError, tf.errors.OpError) as error:
         reason = str(getattr(error, "message", error)).split("\n")[0]
         raise DataError(f"No usable SavedModel in '{directory}': {reason}") from None
-    wanted, found = {"label", "probabilities"}, set(serve.structured_outputs)
-    if set(serve.structured_input_signature[1]) != {"text"} or not wanted <= found:
+    found = set(serve.structured_outputs)
+    names = next((names for names in _ANSWERS if set(names) <= found), None)
+    if set(serve.structured_input_signature[1]) != {"text"} or names is None:
         raise DataError(f"The SavedModel in '{directory}' does not map text to label.")
 
     def classify(texts: list[str]) -> list[dict]:
         encoded = [_bytes_of(text) for text in texts]
         answers = serve(text=tf.constant(encoded))
-        columns = (answers["label"].numpy(), answers["probabilities"].numpy())
+        columns = {"text": encoded, **{name: answers[name].numpy().tolist() for name in names}}
         return [
-            {
-                "text": text.decode("utf-8", "replace"),
-                "label": label.decode(),
-                "probabilities": [round(float(p), 6) for p in probabilities],
-            }
-            for text, label, probabilities in zip(encoded, *columns, strict=True)
+            {name: _plain(value) for name, value in zip(columns, values, strict=True)}
+            for values in zip(*columns.values(), strict=True)
         ]
 
     classify.model = model  # keeps the variables that `serve` only refers to weakly
     return classify
+
+
+# Outputs of the SavedModel of a classifier, and of a language model.
+_ANSWERS = (("label", "probabilities"), ("perplexity", "log_probability", "tokens"))
+
+
+def _plain(value):
+    """A value as JSON shows it."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return round(value, 6)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _bytes_of(text: str) -> bytes:
@@ -95,17 +112,23 @@ def _texts() -> Iterator[str]:
     path = _INPUT.value
     if not path:
         return iter(_TEXT.value)
-    kind = os.path.splitext(path)[1]
-    readers = {".txt": _lines, ".csv": _csv_fields, ".jsonl": _json_fields}
+    kind = os.path.splitext(path.removesuffix(".gz"))[1]
+    readers = {".txt": _lines, ".csv": _csv_fields, ".tsv": _csv_fields, ".jsonl": _json_fields}
     if kind not in readers:
-        raise DataError(f"--input={path}: expected a file ending in {', '.join(readers)}.")
+        raise DataError(
+            f"--input={path}: expected a file ending in {', '.join(readers)}, with or without .gz."
+        )
     if not os.path.isfile(path):
         raise DataError(f"--input={path}: there is no such file.")
-    return iter([*_TEXT.value, *readers[kind](path)])
+    try:
+        return iter([*_TEXT.value, *readers[kind](path)])
+    except (gzip.BadGzipFile, zlib.error, EOFError):
+        raise DataError(f"--input={path}: not a gzip file, or a damaged one.") from None
 
 
 def _open(path: str):
-    return open(path, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    opener = gzip.open if path.endswith(".gz") else open
+    return opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 def _lines(path: str) -> Iterator[str]:
@@ -117,7 +140,8 @@ def _lines(path: str) -> Iterator[str]:
 def _csv_fields(path: str) -> Iterator[str]:
     csv.field_size_limit(sys.maxsize)
     with _open(path) as file:
-        rows = csv.DictReader(file)
+        tabs = path.removesuffix(".gz").endswith(".tsv")
+        rows = csv.DictReader(file, delimiter="\t" if tabs else ",")
         columns = rows.fieldnames or []
         if _FIELD.value not in columns:
             raise DataError(

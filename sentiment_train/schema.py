@@ -16,13 +16,15 @@ SPLITS = ("train", "validation", "test")
 class Example(NamedTuple):
     """One labelled text, as a source gives it.
 
-    `label` is the class *name*; `where` (`reviews.csv:1841`) is only for messages.
+    `label` is the class *name*; `where` (`reviews.csv:1841`) is only for messages. `confidence`,
+    from 0 to 1, is how sure those who labelled it were; `Splits` says what becomes of it.
     """
 
     text: str
     label: str
     weight: float = 1.0
     where: str = ""
+    confidence: float = 1.0
 
 
 class BadRow(NamedTuple):
@@ -51,6 +53,7 @@ class FittedEncoder(Protocol):
     """Text → ids, ready to be used in the input pipeline and inside a SavedModel.
 
     Lookup tables and the like must be in an attribute `resources: list`; the SavedModel keeps them.
+    An attribute `max_length: int | None` tells models the most ids that a text can have.
     """
 
     vocabulary_size: int
@@ -82,7 +85,8 @@ class ModelInputs:
 
     vocabulary_size: int
     num_classes: int
-    use_cudnn: bool | str = "auto"  # False where XLA compiles the step on a GPU
+    use_cudnn: bool = False  # for recurrent layers: there is a GPU, and no XLA
+    max_length: int | None = None  # the encoder's longest output in tokens; None: unbounded
 
 
 @runtime_checkable
@@ -94,6 +98,9 @@ class ModelConfig(Protocol):
 
         logits `[batch, num_classes] float32`, or `[batch, 1]` (the log-odds of class 1) for two
         classes. Called inside the strategy's scope.
+
+        A model with an attribute `predicts = "tokens"` is a language model: its output is that of
+        `layers.next_token.NextToken`, three sums of each text `[batch, 3] float32`.
         """
 
 

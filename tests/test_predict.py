@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import pathlib
@@ -99,6 +100,9 @@ FILES = {
             ("ü", "neg"),
         ],
     ),
+    "tsv": ("x.tsv", "id\ttext\n1\tgood, x\n", [("good, x", "pos")]),
+    "csv.gz": ("x.csv.gz", gzip.compress(b"text\ngood\n"), [("good", "pos")]),
+    "jsonl.gz": ("x.jsonl.gz", gzip.compress(b'{"text": "bad"}\n'), [("bad", "neg")]),
     "empty txt": ("x.txt", "", []),
     "empty jsonl": ("x.jsonl", "", []),
     "other bytes": ("x.txt", b"caf\xe9\ngood", [("caf�", "neg"), ("good", "pos")]),
@@ -144,7 +148,7 @@ def test_answers_go_into_a_file_that_is_there_only_when_it_is_complete(run, writ
 PROBLEMS = {
     "nothing": ([], "--saved_model=DIR and --text=… or --input=FILE are needed", 1),
     "argument": (["--text=a", "b"], "unexpected argument 'b'; a text goes into --text=…", 1),
-    "kind": (["--input=x.pdf"], "--input=x.pdf: expected a file ending in .txt, .csv, .jsonl", 3),
+    "kind": (["--input=x.pdf"], "--input=x.pdf: expected a file ending in .txt, .csv, .tsv, .j", 3),
     "no file": (["--input=nowhere.txt"], "--input=nowhere.txt: there is no such file", 3),
     "output": (["--text=a", "--output=no/where"], "--output=no/where: No such file or direct", 3),
 }
@@ -176,6 +180,13 @@ BAD_FILES = {
     "no text": ("x.jsonl", '{"text": 3}\n', "x.jsonl:1: expected an object with a text 'text'."),
     "other key": ("x.jsonl", '{"review": "a"}\n', "x.jsonl:1: expected an object with a text"),
 }
+
+
+@pytest.mark.parametrize("content", [b"good\n", gzip.compress(b"good\n" * 99)[:-9]])
+def test_a_file_that_is_only_called_gzip_is_told(run, write, content):
+    code, answers, error = run(f"--input={write('x.txt.gz', content)}")
+    assert (code, answers) == (3, [])
+    assert error.endswith("x.txt.gz: not a gzip file, or a damaged one.\n")
 
 
 @pytest.mark.parametrize("name, content, message", BAD_FILES.values(), ids=BAD_FILES.keys())
@@ -213,3 +224,24 @@ def test_the_command_works_from_another_directory(saved_model, tmp_path):
     assert (process.returncode, process.stderr.decode()) == (0, "")
     answers = [json.loads(line) for line in process.stdout.splitlines()]
     assert texts_and_labels(answers) == [("caf�", "neg"), ("schön good", "pos")]
+
+
+def test_of_a_language_model_there_are_perplexities(tf, run, tmp_path):
+    class Model(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+        def serve(self, text):
+            tokens = tf.strings.length(text)
+            loss = tf.cast(tokens, tf.float32)
+            return {
+                "tokens": tokens,
+                "loss": loss,
+                "log_probability": -2.0 * loss,
+                "perplexity": loss + 0.5,
+            }
+
+    model = Model()
+    tf.saved_model.save(model, str(tmp_path / "lm"), signatures={"serving_default": model.serve})
+    code, answers, _ = run("--text=good", model=str(tmp_path / "lm"))
+    assert code == 0
+    expected = {"text": "good", "perplexity": 4.5, "log_probability": -8.0, "tokens": 4}
+    assert answers == [expected]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sentiment_train.data.bucketing import BucketTable
+from sentiment_train.data.bucketing import BatchShapes
 from sentiment_train.data.store import EncodedSplit
 from sentiment_train.schema import Batch
 
@@ -22,7 +22,7 @@ FILLER = -1  # the index of a row of weight 0
 class PlannedBatch:
     """One global batch before any token is read."""
 
-    length: int  # of the bucket
+    length: int  # that every row is padded to
     rows: np.ndarray  # [batch_size] int64 indices into the split, FILLER at the end
     tokens: int  # real tokens in it
 
@@ -55,38 +55,42 @@ class RowSlice:
         return np.concatenate([rows, filler])[start : start + self.local_replicas * per_replica]
 
 
-def epoch_order(lengths: np.ndarray, table: BucketTable, seed: int, epoch: int):
+def epoch_order(
+    lengths: np.ndarray,
+    shapes: BatchShapes,
+    seed: int,
+    epoch: int,
+    rows: np.ndarray | None = None,
+) -> list[PlannedBatch]:
     """The batches of one training epoch: every example once, shuffled within and over buckets.
 
     Args:
       lengths: `[n] int64` tokens of each row.
+      rows: `[m] int64` indices of the rows to be trained on; None: all.
 
     Returns:
-      A list of `PlannedBatch`, the same for the same arguments on every machine: the shuffle sorts
-      by raw Philox output, a stream that NumPy promises not to change.
+      The same for the same arguments on every machine: the shuffle sorts by raw Philox output, a
+      stream that NumPy promises not to change.
     """
+    rows = np.arange(len(lengths)) if rows is None else rows
     stream = np.random.Philox(key=np.array([seed & (2**64 - 1), epoch], np.uint64))
-    order = np.argsort(stream.random_raw(len(lengths)), kind="stable")
-    batches = _cut_into_batches(order, lengths, table)
+    order = rows[np.argsort(stream.random_raw(len(rows)), kind="stable")]
+    batches = _planned(order, lengths, shapes)
     shuffled = np.argsort(stream.random_raw(len(batches)), kind="stable")
     return [batches[i] for i in shuffled]
 
 
-def stored_order(lengths: np.ndarray, table: BucketTable):
+def stored_order(lengths: np.ndarray, shapes: BatchShapes) -> list[PlannedBatch]:
     """The batches of an evaluation pass: every example once, in the order of the store."""
-    return _cut_into_batches(np.arange(len(lengths)), lengths, table)
+    return _planned(np.arange(len(lengths)), lengths, shapes)
 
 
-def _cut_into_batches(order: np.ndarray, lengths: np.ndarray, table: BucketTable):
-    bucket_of = table.bucket_of(lengths[order])
+def _planned(order: np.ndarray, lengths: np.ndarray, shapes: BatchShapes) -> list[PlannedBatch]:
     batches = []
-    for bucket, (length, size) in enumerate(zip(table.lengths, table.batch_sizes, strict=True)):
-        members = order[bucket_of == bucket]
-        for start in range(0, len(members), size):
-            rows = np.full(size, FILLER, np.int64)
-            chosen = members[start : start + size]
-            rows[: len(chosen)] = chosen
-            batches.append(PlannedBatch(length, rows, int(lengths[chosen].sum())))
+    for chosen, size, length in shapes.cut(order, lengths):
+        rows = np.full(size, FILLER, np.int64)
+        rows[: len(chosen)] = chosen
+        batches.append(PlannedBatch(length, rows, int(lengths[chosen].sum())))
     return batches
 
 

@@ -73,6 +73,7 @@ class FittedWordEncoder:
 
         self.rules, self.words = rules, words
         self.vocabulary_size = len(words)
+        self.max_length = rules.max_length
         if file:  # becomes an asset of the SavedModel
             whole_line, line_number = (
                 tf.lookup.TextFileIndex.WHOLE_LINE,
@@ -123,9 +124,12 @@ def unknown_if_empty(ids):
     return tf.concat([ids, tf.RaggedTensor.from_row_lengths(filler, missing)], axis=1)
 
 
-def batched(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Lists of a few hundred texts: enough for an op to be worth its call."""
-    texts = iter(texts)
+def batched(texts: Iterable[str | bytes]) -> Iterator[list[bytes]]:
+    """Lists of a few hundred texts in UTF-8: enough for an op to be worth its call.
+
+    Half of a surrogate pair becomes bytes that are not UTF-8, as when predicting; see `TextRules`.
+    """
+    texts = (t.encode("utf-8", "surrogatepass") if isinstance(t, str) else t for t in texts)
     while batch := list(islice(texts, _TEXTS_PER_CALL)):
         yield batch
 

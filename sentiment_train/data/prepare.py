@@ -105,10 +105,13 @@ def _build(texts: SplitTexts, encoder: Encoder, cache: str, fingerprint: str) ->
                 encode_all(fitted, (example.text for example in examples)),
                 [class_index[example.label] for example in examples],
                 [example.weight for example in examples],
+                [example.text for example in examples],
             )
         found = {
             "duplicates": texts.duplicates,
             "conflicting": texts.conflicting,
+            "beyond_max": texts.beyond_max,
+            "low_confidence": texts.low_confidence,
             "bad_rows": texts.bad_rows,
         }
         (directory / stores.BAD_ROWS).write_text(

@@ -4,7 +4,9 @@
         store.json        class names, counts, and the sha256 of itself and of every other file
         vocabulary.txt    what the encoder saved
         train/            tokens.npy [tokens] int32, offsets.npy [n + 1] int64,
-                          labels.npy [n] int32, weights.npy [n] float32;  likewise the other splits
+                          labels.npy [n] int32, weights.npy [n] float32,
+                          texts.npy [bytes] uint8, text_offsets.npy [n + 1] int64
+        validation/ …     likewise
 
 A store is written under another name and renamed when it is complete; a file that does not match
 its digest makes the whole store invalid. Nothing in it can run code (no pickle).
@@ -18,17 +20,20 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from sentiment_train.data.stored_texts import StoredTexts, write_texts
 from sentiment_train.errors import DataError
 from sentiment_train.schema import SPLITS
 
-FORMAT = 2
+FORMAT = 3
 BAD_ROWS = "bad_rows.txt"  # the first messages of rows that were skipped, for people
 _ARRAYS = {"tokens": "int32", "offsets": "int64", "labels": "int32", "weights": "float32"}
+_TEXT_ARRAYS = {"texts": "uint8", "text_offsets": "int64"}
+_NOT_CONTENT = (BAD_ROWS, *(f"{name}.npy" for name in _TEXT_ARRAYS))  # nothing is trained on them
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class EncodedSplit:
     offsets: np.ndarray  # [n + 1] int64
     labels: np.ndarray  # [n] int32
     weights: np.ndarray  # [n] float32
+    texts: Sequence[str] | None = None  # [n], as the source gave them; None outside of a store
 
     @property
     def lengths(self) -> np.ndarray:
@@ -85,7 +91,11 @@ def open_store(cache: str, fingerprint: str) -> Store | None:
         splits = {name: _map_split(directory / name) for name in SPLITS if name in index["splits"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedStore(f"{directory}: {error}") from None
-    digests = {name: d for name, d in index["sha256"].items() if name != BAD_ROWS}
+    digests = {
+        name: digest
+        for name, digest in index["sha256"].items()
+        if pathlib.PurePosixPath(name).name not in _NOT_CONTENT
+    }
     content = _digest_of({"class_names": index["class_names"], "sha256": digests})
     return Store(str(directory), content, tuple(index["class_names"]), splits, index["found"])
 
@@ -118,8 +128,13 @@ def write_split(
     encoded: Iterable[tuple[np.ndarray, np.ndarray]],
     labels: list[int],
     weights: list[float],
+    texts: Sequence[str],
 ) -> None:
-    """Writes one split from `(ids [tokens] int32, lengths [n])` pieces, in constant memory."""
+    """Writes one split from `(ids [tokens] int32, lengths [n])` pieces, in constant memory.
+
+    Raises:
+      ValueError: unless all rows have ids, and there are as many labels and texts as rows.
+    """
     directory.mkdir()
     lengths = []
     raw = directory / "tokens.raw"
@@ -128,7 +143,7 @@ def write_split(
             file.write(np.ascontiguousarray(ids, np.int32).data)
             lengths.append(row_lengths)
     lengths = np.concatenate(lengths)
-    if len(lengths) != len(labels) or lengths.min() < 1:
+    if not len(lengths) == len(labels) == len(texts) or lengths.min() < 1:
         raise ValueError("an encoder must give every text one row of at least one id")
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     tokens = np.memmap(raw, np.int32, "r", shape=(int(offsets[-1]),))
@@ -138,6 +153,7 @@ def write_split(
     np.save(directory / "offsets.npy", offsets, allow_pickle=False)
     np.save(directory / "labels.npy", np.asarray(labels, np.int32), allow_pickle=False)
     np.save(directory / "weights.npy", np.asarray(weights, np.float32), allow_pickle=False)
+    write_texts(directory / "texts.npy", directory / "text_offsets.npy", texts)
 
 
 def write_index(
@@ -167,14 +183,16 @@ def _directory(cache: str, fingerprint: str) -> pathlib.Path:
 
 
 def _map_split(directory: pathlib.Path) -> EncodedSplit:
+    dtypes = {**_ARRAYS, **_TEXT_ARRAYS}
     arrays = {
         name: np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        for name in _ARRAYS
+        for name in dtypes
     }
-    for name, dtype in _ARRAYS.items():
+    for name, dtype in dtypes.items():
         if arrays[name].dtype != dtype or arrays[name].ndim != 1:
             raise ValueError(f"{name}.npy is not a flat {dtype} array")
-    return EncodedSplit(**arrays)
+    texts = StoredTexts(*(arrays.pop(name) for name in _TEXT_ARRAYS))
+    return EncodedSplit(**arrays, texts=texts)
 
 
 def _sha256(path: pathlib.Path) -> str:

@@ -14,7 +14,7 @@ from sentiment_train.data.batches import (
     gather,
     stored_order,
 )
-from sentiment_train.data.bucketing import BucketTable
+from sentiment_train.data.bucketing import BucketTable, LongestInBatch
 from sentiment_train.data.store import EncodedSplit
 from sentiment_train.schema import check_batch
 
@@ -26,6 +26,7 @@ def tables(draw):
     return BucketTable(tuple(lengths), tuple(sizes))
 
 
+any_shapes = tables() | st.integers(1, 17).map(LongestInBatch)
 lengths_of_rows = st.lists(st.integers(1, 20), min_size=1, max_size=120).map(np.array)
 seeds = st.integers(-(2**63), 2**64 - 1)
 
@@ -46,28 +47,46 @@ def split_of(lengths):
 
 
 @settings(max_examples=80, deadline=None)
-@given(lengths=lengths_of_rows, table=tables(), seed=seeds, epoch=st.integers(0, 10**6))
-def test_every_example_is_in_an_epoch_exactly_once(lengths, table, seed, epoch):
-    shapes = dict(zip(table.lengths, table.batch_sizes, strict=True))
-    for planned in (epoch_order(lengths, table, seed, epoch), stored_order(lengths, table)):
+@given(lengths=lengths_of_rows, shapes=any_shapes, seed=seeds, epoch=st.integers(0, 10**6))
+def test_every_example_is_in_an_epoch_exactly_once(lengths, shapes, seed, epoch):
+    for planned in (epoch_order(lengths, shapes, seed, epoch), stored_order(lengths, shapes)):
         rows = np.concatenate([batch.rows for batch in planned])
         assert sorted(rows[rows != FILLER]) == list(range(len(lengths)))
-        assert len(planned) == table.batches_per_epoch(lengths).sum()
+        assert len(planned) == shapes.batches_per_epoch(lengths)
         for batch in planned:
             real = batch.rows[: batch.examples]
             assert real.min() >= 0
             assert (batch.rows[batch.examples :] == FILLER).all()
-            assert len(batch.rows) == shapes[batch.length]
-            assert table.lengths[table.bucket_of(lengths[real]).max()] == batch.length
+            assert (len(batch.rows), batch.length) == expected_shape(shapes, lengths[real].max())
             assert batch.tokens == lengths[real].sum() <= batch.places
 
 
+def expected_shape(shapes, longest):
+    """`(rows, length)` of a batch whose longest row has so many tokens."""
+    if isinstance(shapes, LongestInBatch):
+        return shapes.batch_size, longest
+    bucket = shapes.bucket_of(longest)
+    return shapes.batch_sizes[bucket], shapes.lengths[bucket]
+
+
+@settings(max_examples=50, deadline=None)
+@given(lengths=lengths_of_rows, shapes=any_shapes, seed=seeds, data=st.data())
+def test_only_the_rows_to_be_trained_on_are_in_an_epoch(lengths, shapes, seed, data):
+    kept = data.draw(st.sets(st.integers(0, len(lengths) - 1), min_size=1).map(sorted))
+    planned = epoch_order(lengths, shapes, seed, 5, np.array(kept))
+    rows = np.concatenate([batch.rows for batch in planned])
+    assert sorted(rows[rows != FILLER]) == kept
+    assert len(planned) == shapes.batches_per_epoch(lengths[kept])
+    everything = rows_of(epoch_order(lengths, shapes, seed, 5, np.arange(len(lengths))))
+    assert everything == rows_of(epoch_order(lengths, shapes, seed, 5))
+
+
 @settings(max_examples=80, deadline=None)
-@given(lengths=lengths_of_rows, table=tables(), data=st.data())
-def test_slices_of_all_workers_make_up_the_global_batch(lengths, table, data):
+@given(lengths=lengths_of_rows, shapes=any_shapes, data=st.data())
+def test_slices_of_all_workers_make_up_the_global_batch(lengths, shapes, data):
     workers, local = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 4))
     slices = [RowSlice(workers * local, worker * local, local) for worker in range(workers)]
-    for batch in epoch_order(lengths, table, 0, 0):
+    for batch in epoch_order(lengths, shapes, 0, 0):
         parts = [rows.of(batch.rows) for rows in slices]
         assert len({len(part) for part in parts}) == 1
         assert len(parts[0]) % local == 0
@@ -78,18 +97,19 @@ def test_slices_of_all_workers_make_up_the_global_batch(lengths, table, data):
 
 
 @settings(max_examples=30, deadline=None)
-@given(lengths=lengths_of_rows, table=tables(), seed=seeds, epoch=st.integers(0, 99))
-def test_the_order_depends_on_seed_and_epoch_and_nothing_else(lengths, table, seed, epoch):
-    first = rows_of(epoch_order(lengths, table, seed, epoch))
+@given(lengths=lengths_of_rows, shapes=any_shapes, seed=seeds, epoch=st.integers(0, 99))
+def test_the_order_depends_on_seed_and_epoch_and_nothing_else(lengths, shapes, seed, epoch):
+    first = rows_of(epoch_order(lengths, shapes, seed, epoch))
     np.random.seed(len(lengths))
     np.random.random(3)
-    assert rows_of(epoch_order(lengths.copy(), table, seed, epoch)) == first
+    assert rows_of(epoch_order(lengths.copy(), shapes, seed, epoch)) == first
 
 
-def test_other_seeds_and_epochs_have_other_orders():
-    lengths, table = np.ones(30, np.int64), BucketTable((1,), (4,))
+@pytest.mark.parametrize("shapes", [BucketTable((1,), (4,)), LongestInBatch(4)])
+def test_other_seeds_and_epochs_have_other_orders(shapes):
+    lengths = np.ones(30, np.int64)
     keys = [(0, 0), (0, 1), (1, 0), (-1, 0), (2**63, 0), (2**64 - 1, 1), (2**62, 0)]
-    orders = {str(rows_of(epoch_order(lengths, table, *key))) for key in keys}
+    orders = {str(rows_of(epoch_order(lengths, shapes, *key))) for key in keys}
     assert len(orders) == len(keys)
 
 
@@ -100,6 +120,9 @@ def test_the_order_is_still_that_of_earlier_releases():
     assert rows_of(planned) == [[5, 3], [9, 1, 8], [7, -1], [0, 2], [4, 6, -1]]
     (batch,) = epoch_order(np.ones(10, np.int64), BucketTable((1,), (10,)), seed=0, epoch=0)
     assert batch.rows.tolist() == [0, 2, 9, 1, 8, 5, 4, 3, 6, 7]
+    planned = epoch_order(lengths, LongestInBatch(4), seed=0, epoch=0)
+    assert rows_of(planned) == [[8, 5, 4, 3], [6, 7, -1, -1], [0, 2, 9, 1]]
+    assert [batch.length for batch in planned] == [7, 8, 10]
 
 
 def test_batches_of_all_buckets_are_mixed():
@@ -109,10 +132,25 @@ def test_batches_of_all_buckets_are_mixed():
     assert sum(a != b for a, b in pairwise(bucket_lengths)) > 50
 
 
+def test_rows_of_any_length_meet_in_a_batch_that_is_padded_to_its_longest():
+    lengths = np.random.default_rng(0).integers(1, 500, 3200)
+    planned = epoch_order(lengths, LongestInBatch(32), seed=0, epoch=0)
+    assert len({batch.length for batch in planned}) > 20
+    assert min(np.ptp(lengths[batch.rows]) for batch in planned) > 300
+
+
+def test_a_row_that_no_bucket_holds_is_a_defect_and_not_lost():
+    with pytest.raises(ValueError, match=r"longer than the last bucket \(10 tokens\)"):
+        stored_order(np.array([3, 11]), BucketTable((5, 10), (2, 2)))
+
+
 def test_an_evaluation_pass_keeps_the_order_of_the_store():
     planned = stored_order(np.array([1, 9, 3, 4, 7, 2]), BucketTable((5, 10), (3, 1)))
     assert rows_of(planned) == [[0, 2, 3], [5, FILLER, FILLER], [1], [4]]
     assert [(b.examples, b.tokens, b.places) for b in planned[1:3]] == [(1, 2, 15), (1, 9, 10)]
+    planned = stored_order(np.array([1, 9, 3, 4, 7, 2]), LongestInBatch(4))
+    assert rows_of(planned) == [[0, 1, 2, 3], [4, 5, FILLER, FILLER]]
+    assert [(b.examples, b.tokens, b.places) for b in planned] == [(4, 17, 36), (2, 9, 28)]
 
 
 def test_rows_are_padded_on_the_right():
@@ -147,12 +185,16 @@ def read(split, planned, rows=RowSlice()):  # noqa: B008
     return result
 
 
-@pytest.fixture(scope="module")
-def epoch(tf):
+@pytest.fixture(
+    scope="module",
+    params=[BucketTable((3, 6, 9), (5, 4, 3)), LongestInBatch(4)],
+    ids=["bucket", "longest_in_batch"],
+)
+def epoch(tf, request):
     """A split, a plan of eight batches, and what the pipeline makes of it."""
     lengths = np.arange(31) % 9 + 1
     split = split_of(lengths)
-    planned = epoch_order(lengths, BucketTable((3, 6, 9), (5, 4, 3)), seed=3, epoch=7)
+    planned = epoch_order(lengths, request.param, seed=3, epoch=7)
     return split, planned, read(split, planned)
 
 

@@ -1,11 +1,16 @@
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentiment_train.data.bucketing import Buckets, BucketTable, least_padding
+from sentiment_train.data.bucketing import (
+    Buckets,
+    BucketTable,
+    LongestInBatch,
+    least_padding,
+)
 from sentiment_train.errors import ConfigError
 
 
@@ -74,7 +79,50 @@ def test_boundaries_are_inclusive():
     table = BucketTable((4, 8, 16), (1, 1, 1))
     lengths = np.array([1, 4, 5, 8, 9, 16])
     assert table.bucket_of(lengths).tolist() == [0, 0, 1, 1, 2, 2]
-    assert table.batches_per_epoch(lengths).tolist() == [2, 2, 2]
+    assert table.batches_per_bucket(lengths).tolist() == [2, 2, 2]
+    assert table.batches_per_epoch(lengths) == 6
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=6), size=st.integers(1, 7))
+def test_padding_to_the_longest_is_that_of_the_mean_over_all_orders(lengths, size):
+    orders = np.array(list(permutations(lengths)))
+    longest = sum(orders[:, i : i + size].max(axis=1) for i in range(0, len(lengths), size))
+    expected = 1 - sum(lengths) / (size * longest.mean())
+    shapes = LongestInBatch(size)
+    assert shapes.padding_share(np.array(lengths)) == pytest.approx(expected)
+    assert shapes.batches_per_epoch(np.array(lengths)) == -(-len(lengths) // size)
+
+
+def test_padding_to_the_longest_costs_several_times_that_of_buckets(imdb):
+    lengths = imdb.splits["train"].lengths
+    table = Buckets(batch_size=32).table(lengths, imdb.longest)
+    shapes = Buckets(batch_size=32, pad_to="longest_in_batch").table(lengths, imdb.longest)
+    assert shapes == LongestInBatch(32)
+    assert shapes.padding_share(lengths) > 0.25 > 3 * table.padding_share(lengths)
+
+
+def test_longer_rows_are_left_out_of_training():
+    lengths, labels = np.array([5, 8, 9, 3, 20]), np.array([0, 1, 0, 0, 1])
+    assert Buckets().trained_rows(lengths, labels).tolist() == [0, 1, 2, 3, 4]
+    assert Buckets(leave_out_above=8).trained_rows(lengths, labels).tolist() == [0, 1, 3]
+    for limit in (7, 1):
+        with pytest.raises(
+            ConfigError, match="no training example of some class; the median has 8"
+        ):
+            Buckets(leave_out_above=limit).trained_rows(lengths, labels)
+
+
+@pytest.mark.parametrize(
+    "settings_, message",
+    [
+        ({}, "set Buckets.batch_size as well"),
+        ({"batch_size": 4, "lengths": (8, 16)}, r"Buckets.lengths = \(8, 16\) cannot be combined"),
+    ],
+)
+def test_padding_to_the_longest_is_for_one_batch_size_and_no_lengths(settings_, message):
+    with pytest.raises(ConfigError, match=message):
+        Buckets(pad_to="longest_in_batch", **settings_)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +161,7 @@ def test_given_lengths_that_are_too_short_are_refused():
         {"tokens_per_batch": 0},
         {"max_batch_size": 0},
         {"batch_size": 0},
+        {"leave_out_above": 0},
     ],
 )
 def test_senseless_settings_are_refused(settings_):

@@ -15,6 +15,9 @@ from sentiment_train.errors import DataError
 from sentiment_train.schema import BadRow, Example
 
 ROWS = [(f"a {word} film no {i}", word) for i in range(20) for word in ("bad", "good")]
+NOTHING_FOUND = dict.fromkeys(
+    ("duplicates", "conflicting", "beyond_max", "low_confidence", "bad_rows"), 0
+)
 BUILT = ["reading, splitting and encoding (kept for the next run)"]
 
 
@@ -54,7 +57,10 @@ def intact(built, preparing):
 def content(data):
     """Everything of the prepared splits as plain values."""
     arrays = ("tokens", "offsets", "labels", "weights")
-    return {n: [getattr(s, a).tolist() for a in arrays] for n, s in data.splits.items()}
+    return {
+        n: [*(getattr(s, a).tolist() for a in arrays), list(s.texts)]
+        for n, s in data.splits.items()
+    }
 
 
 def test_the_store_holds_the_encoded_splits(tf, preparing):
@@ -67,7 +73,7 @@ def test_the_store_holds_the_encoded_splits(tf, preparing):
         "validation": 4,
         "test": 4,
     }
-    assert data.found == {"duplicates": 1, "conflicting": 0, "bad_rows": 1}
+    assert data.found == {**NOTHING_FOUND, "duplicates": 1, "bad_rows": 1}
     assert (preparing.store() / "bad_rows.txt").read_text() == "r.csv:9: bad\n"
     assert data.longest == 5
     assert data.description == "ListSource"
@@ -76,6 +82,34 @@ def test_the_store_holds_the_encoded_splits(tf, preparing):
             words = [data.encoder.words[t] for t in split.tokens[slice(*split.offsets[i : i + 2])]]
             assert words[:4] == ["a", data.class_names[label], "film", "no"]
             assert split.weights[i] == 0.5
+            assert split.texts[i].split()[:4] == words[:4]
+
+
+def test_a_text_with_half_a_character_is_stored_as_it_is_and_encoded_as_when_served(preparing):
+    odd = "good \ud83d film \udc8a\n"
+    preparing.source.rows = {"train": ROWS, "test": [(odd, "good"), ("bad film", "bad")]}
+    data = preparing()
+    test = data.splits["test"]
+    assert list(test.texts) == [odd, "bad film"]
+    words = [data.encoder.words[t] for t in test.tokens[slice(*test.offsets[:2])]]
+    assert words == ["good", "[UNK]", "film", "[UNK]"]
+
+
+def test_confidence_changes_what_is_trained_on_and_is_counted(preparing):
+    preparing.source.rows = {
+        "all": [Example(t, label, confidence=i % 4 / 4) for i, (t, label) in enumerate(ROWS, 1)]
+    }
+    plain, weighted = preparing(), preparing(Splits(confidence_as_weight=True))
+    filtered = preparing(Splits(confidence_above=0.4))
+    assert set(weighted.splits["train"].weights.tolist()) == {0, 0.25, 0.5, 0.75}
+    assert set(filtered.splits["train"].weights.tolist()) == {1}
+    left_out = len(plain.splits["train"]) - len(filtered.splits["train"])
+    assert filtered.found["low_confidence"] == left_out > 10
+    assert len({data.content for data in (plain, weighted, filtered)}) == 3
+    for name in ("validation", "test"):
+        texts = [list(data.splits[name].texts) for data in (plain, weighted, filtered)]
+        assert texts[0] == texts[1] == texts[2]
+        assert set(weighted.splits[name].weights.tolist()) == {1}
 
 
 def test_only_words_of_the_training_split_are_known(preparing):
@@ -90,7 +124,7 @@ def test_the_second_time_nothing_is_read(preparing, intact):
     assert (preparing.source.reads, preparing.said) == (0, [])
     assert content(data) == intact
     assert data.encoder.words[:5] == ("[PAD]", "[UNK]", "a", "film", "no")
-    assert data.found == {"duplicates": 0, "conflicting": 0, "bad_rows": 0}
+    assert data.found == NOTHING_FOUND
 
 
 @pytest.mark.parametrize(
@@ -160,6 +194,9 @@ CHANGES = [
     ("splits", "test", 0.2),
     ("splits", "seed", 1),
     ("splits", "deduplicate", False),
+    ("splits", "max_examples", 30),
+    ("splits", "confidence_above", 0.5),
+    ("splits", "confidence_as_weight", True),
     ("encoder", "max_length", 255),
     ("encoder", "max_length", None),
     ("encoder", "truncation", "keep_head"),

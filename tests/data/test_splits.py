@@ -146,6 +146,12 @@ def test_skipped_rows_are_counted_and_a_few_are_reported(list_source):
             r" \('neg', 'pos'\). Did you mean 'pos'\?",
         ),
         ({"train": POOL, "validation": [("x", "other")]}, "^validation: label 'other' in the val"),
+        (
+            {"all": [("same ", "pos"), ("same", "neg")] * 9},
+            r"of 18 training examples only 1 have a text of their own \(the first: 'same '\)"
+            ".* right text column",
+        ),
+        ({"all": [("", "pos"), (" ", "neg")]}, r"\(the first: ''\)"),
     ],
 )
 def test_what_cannot_be_learned_from_is_refused(list_source, splits, message):
@@ -175,7 +181,6 @@ def test_classes_are_sorted_and_numbers_by_value(list_source, labels, expected):
 def test_the_class_order_of_the_source_is_kept(list_source):
     result = split(list_source(POOL, class_names=("pos", "neg")), Splits())
     assert result.class_names == ("pos", "neg")
-    assert result.label_of(Example("", "neg")) == 1
 
 
 @pytest.mark.parametrize("count", range(1, 8))
@@ -184,6 +189,101 @@ def test_a_tiny_class_stays_in_the_training_split(list_source, count):
     counts = [sum(e.label == "rare" for e in result.splits[name]) for name in result.splits]
     assert counts == [count - 2 * round(0.2 * count), *[round(0.2 * count)] * 2]
     assert counts[0] > 0
+
+
+def doubtful(rows, step=4):
+    """Examples with confidences 0, 1/step, … 1, all of weight 2."""
+    return [Example(t, label, 2.0, "", i % (step + 1) / step) for i, (t, label) in enumerate(rows)]
+
+
+def test_only_training_examples_need_confidence(list_source):
+    source = list_source(doubtful(POOL))
+    everything = split(source, Splits()).splits
+    result = split(source, Splits(confidence_above=0.25))
+    assert result.splits["train"] == [e for e in everything["train"] if e.confidence > 0.25]
+    assert result.low_confidence == len(everything["train"]) - len(result.splits["train"]) > 50
+    for name in ("validation", "test"):
+        assert result.splits[name] == everything[name]
+        assert min(e.confidence for e in result.splits[name]) == 0
+
+
+def test_given_splits_keep_their_doubtful_examples(list_source):
+    given = {name: doubtful(rows(20, "neg", name) + rows(20, "pos", name)) for name in ("a", "b")}
+    source = list_source(train=doubtful(POOL), validation=given["a"], test=given["b"])
+    rules = Splits(confidence_above=0.5, confidence_as_weight=True)
+    result = split(source, rules)
+    assert (result.splits["validation"], result.splits["test"]) == (given["a"], given["b"])
+    assert len(result.splits["train"]) == len(POOL) * 2 // 5
+
+
+def test_confidence_weighs_training_examples_and_no_others(list_source):
+    source = list_source(doubtful(POOL))
+    everything = split(source, Splits()).splits
+    result = split(source, Splits(confidence_as_weight=True))
+    for name, examples in everything.items():
+        factors = [e.confidence if name == "train" else 1.0 for e in examples]
+        assert [e.weight for e in result.splits[name]] == [2.0 * factor for factor in factors]
+        assert texts_of(result)[name] == [e.text for e in examples]
+    assert result.low_confidence == 0
+
+
+def test_a_class_without_confident_examples_is_told(list_source):
+    source = list_source(
+        [Example(text, label, confidence=0.9 * (label == "pos")) for text, label in POOL]
+    )
+    message = "Splits.confidence_above = 0.5 leaves no training example of the class 'neg'"
+    with pytest.raises(DataError, match=message):
+        split(source, Splits(confidence_above=0.5))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 60), min_size=2, max_size=4),
+    most=st.integers(8, 120),
+    order=st.randoms(use_true_random=False),
+)
+def test_a_subset_has_of_each_class_its_share(list_source, counts, most, order):
+    pool = [row for i, count in enumerate(counts) for row in rows(count, f"class {i}")]
+    rules = Splits(max_examples=most, validation=0, test=0)
+    result = split(list_source(pool), rules)
+    taken = Counter(e.label for e in result.splits["train"])
+    assert taken.total() == min(most, len(pool))
+    assert result.beyond_max == len(pool) - taken.total()
+    for i, count in enumerate(counts):
+        share = min(most / len(pool), 1) * count
+        assert 1 <= taken[f"class {i}"] <= count
+        assert abs(taken[f"class {i}"] - share) < len(counts)
+    shuffled = split(list_source(order.sample(pool, len(pool))), rules)
+    assert set(texts_of(shuffled)["train"]) == set(texts_of(result)["train"])
+
+
+def test_a_subset_is_split_like_everything_and_given_splits_shrink_alike(list_source):
+    def sizes(source, **rules):
+        return {name: len(e) for name, e in split(source, Splits(**rules)).splits.items()}
+
+    assert sizes(list_source(POOL), max_examples=90) == {"train": 72, "validation": 9, "test": 9}
+    given = list_source(train=POOL, test=rows(50, "neg", "t") + rows(50, "pos", "t"))
+    assert sizes(given, max_examples=40, validation=0.2) == {
+        "train": 24,
+        "validation": 6,
+        "test": 10,
+    }
+    assert sizes(list_source(POOL), max_examples=10**6) == sizes(list_source(POOL))
+
+
+def test_another_seed_takes_other_examples(list_source):
+    sources = [split(list_source(POOL), Splits(seed=s, max_examples=60)) for s in (0, 0, 1)]
+    kept = [set(chain.from_iterable(texts_of(result).values())) for result in sources]
+    assert kept[0] == kept[1]
+    assert len(kept[0] & kept[2]) < 40
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_examples": 1}, {"confidence_above": 1.0}, {"confidence_above": -0.5}]
+)
+def test_options_that_leave_nothing_are_refused(options):
+    with pytest.raises(ConfigError, match="out of range"):
+        Splits(**options)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from sentiment_train.errors import DataError
 
 FINGERPRINT = "0123456789abcdef" * 4
 ROWS = [[5, 6], [7], [1, 2, 3]]
+TEXTS = ["größer\r\nals", "", "😀"]
 
 
 def pieces(rows, per_piece=2):
@@ -26,17 +27,18 @@ def pieces(rows, per_piece=2):
         )
 
 
-def write(cache, rows=ROWS, weights=None):
+def write(cache, rows=ROWS):
     with writing(str(cache), FINGERPRINT) as directory:
         for name, share in {"train": rows, "test": rows[:1]}.items():
             labels = [i % 2 for i in range(len(share))]
-            write_split(directory / name, pieces(share), labels, weights or [1.0] * len(share))
+            weights = [1.0] * len(share)
+            write_split(directory / name, pieces(share), labels, weights, TEXTS[: len(share)])
         write_index(directory, FINGERPRINT, ("böse", "gut"), {"duplicates": 3})
     return cache / f"store-{FINGERPRINT[:16]}"
 
 
 def test_what_was_written_is_read_again(tmp_path):
-    write(tmp_path, weights=None)
+    write(tmp_path)
     store = open_store(str(tmp_path), FINGERPRINT)
     assert (store.class_names, store.found) == (("böse", "gut"), {"duplicates": 3})
     assert list(store.splits) == ["train", "test"]
@@ -45,6 +47,7 @@ def test_what_was_written_is_read_again(tmp_path):
     assert train.offsets.tolist() == [0, 2, 3, 6]
     assert (train.labels.tolist(), train.weights.tolist()) == ([0, 1, 0], [1.0, 1.0, 1.0])
     assert (train.lengths.tolist(), len(train), len(store.splits["test"])) == ([2, 1, 3], 3, 1)
+    assert [list(split.texts) for split in store.splits.values()] == [TEXTS, TEXTS[:1]]
 
 
 def test_tokens_are_mapped_and_not_loaded(tmp_path):
@@ -63,7 +66,12 @@ def test_a_store_that_is_not_there_is_none(tmp_path):
 @pytest.mark.parametrize("bad", [[[5], []], [[5]]])
 def test_an_encoder_that_loses_a_row_is_a_defect(tmp_path, bad):
     with pytest.raises(ValueError, match="every text one row of at least one id"):
-        write_split(tmp_path / "train", pieces(bad), [0, 1], [1.0, 1.0])
+        write_split(tmp_path / "train", pieces(bad), [0, 1], [1.0, 1.0], ["a", "b"])
+
+
+def test_a_row_without_its_text_is_a_defect(tmp_path):
+    with pytest.raises(ValueError, match="every text one row"):
+        write_split(tmp_path / "train", pieces(ROWS), [0] * 3, [1.0] * 3, TEXTS[:2])
 
 
 def test_nothing_is_left_of_a_store_whose_writer_failed(tmp_path):
@@ -92,10 +100,11 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path):
         write(tmp_path / "file" / "cache")
 
 
-FILES = [f"{split}/{name}.npy" for split in ("train", "test") for name in ("tokens", "labels")]
+ARRAYS = ("tokens", "offsets", "labels", "weights", "texts", "text_offsets")
+FILES = [f"train/{name}.npy" for name in ARRAYS]
 
 
-@pytest.mark.parametrize("name", ["store.json", *FILES, "train/offsets.npy", "train/weights.npy"])
+@pytest.mark.parametrize("name", ["store.json", *FILES, "test/tokens.npy"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "delete"])
 def test_any_damage_is_noticed(tmp_path, name, damage):
     path = write(tmp_path) / name
@@ -147,6 +156,23 @@ def test_arrays_of_another_kind_are_refused_even_with_the_right_digest(tmp_path,
     write_index(directory, FINGERPRINT, ("a", "b"), {})
     with pytest.raises(DamagedStore, match=problem):
         open_store(str(tmp_path), FINGERPRINT)
+
+
+@pytest.mark.parametrize(
+    "name, is_content",
+    [("texts", False), ("text_offsets", False), ("tokens", True), ("labels", True)],
+)
+def test_checkpoints_fit_data_of_the_same_ids_whatever_the_texts(tmp_path, name, is_content):
+    """The digest `content` is what a resumed run compares."""
+    directory = write(tmp_path)
+    before = open_store(str(tmp_path), FINGERPRINT).content
+    path = directory / "train" / f"{name}.npy"
+    array = np.load(path)
+    array[-1] += 1 if is_content else 0
+    np.save(path, array if is_content else np.concatenate([array, array[-1:]]))
+    (directory / "store.json").unlink()
+    write_index(directory, FINGERPRINT, ("böse", "gut"), {"duplicates": 3})
+    assert (open_store(str(tmp_path), FINGERPRINT).content != before) == is_content
 
 
 def test_a_store_of_another_fingerprint_under_its_name_is_refused(tmp_path):

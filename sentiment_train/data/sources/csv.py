@@ -12,7 +12,12 @@ import gin
 
 from sentiment_train.data.sources import files
 from sentiment_train.data.sources.labels import Labels, RowProblem
-from sentiment_train.data.sources.rows import Record, RowSource, checked_weight
+from sentiment_train.data.sources.rows import (
+    Record,
+    RowSource,
+    checked_confidence,
+    checked_weight,
+)
 from sentiment_train.errors import DataError, did_you_mean
 
 
@@ -36,6 +41,7 @@ class CsvSource(RowSource):
     text_column: str = "text"
     label_column: str = "label"
     weight_column: str | None = None
+    confidence_column: str | None = None  # numbers from 0 to 1; see `Splits`
     delimiter: str | None = None  # None: a tab for .tsv and .tsv.gz, else a comma
     columns: tuple[str, ...] | None = None  # names, for files without a header row
     check_quotes: bool = True  # refuses a text that holds a whole row: a quote left open?
@@ -55,7 +61,7 @@ class CsvSource(RowSource):
 
     def _wanted(self) -> dict[str, str]:
         """`{"text_column": "text", …}` for the columns that are read."""
-        fields = ("text_column", "label_column", "weight_column")
+        fields = ("text_column", "label_column", "weight_column", "confidence_column")
         return {field: name for field in fields if (name := getattr(self, field)) is not None}
 
     def _format(self, path: str) -> str:
@@ -112,10 +118,13 @@ class CsvSource(RowSource):
         values = dict(zip(row.columns, row.fields, strict=True))
         if self.check_quotes:
             refuse_swallowed_rows(row, row.columns.index(self.label_column), labels)
-        weight = 1.0
-        if self.weight_column is not None:
-            weight = _weight(values[self.weight_column])
-        return Record(values[self.text_column], values[self.label_column].strip(), weight)
+        record = Record(values[self.text_column], values[self.label_column].strip())
+        if (written := values.get(self.weight_column)) is not None:
+            record = record._replace(weight=checked_weight(_number(written), repr(written)))
+        if (written := values.get(self.confidence_column)) is not None:
+            confidence = checked_confidence(_number(written), repr(written))
+            record = record._replace(confidence=confidence)
+        return record
 
 
 def read_rows(
@@ -189,9 +198,9 @@ def _other_delimiter(found: list[str], delimiter: str) -> str:
     return ""
 
 
-def _weight(written: str) -> float:
+def _number(written: str) -> float:
+    """The number that a field holds, or NaN, which is neither a weight nor a confidence."""
     try:
-        weight = float(written)
+        return float(written)
     except ValueError:
-        weight = float("nan")
-    return checked_weight(weight, repr(written))
+        return float("nan")

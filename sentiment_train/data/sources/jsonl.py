@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,12 @@ import gin
 
 from sentiment_train.data.sources import files
 from sentiment_train.data.sources.labels import Labels, RowProblem
-from sentiment_train.data.sources.rows import Record, RowSource, checked_weight
+from sentiment_train.data.sources.rows import (
+    Record,
+    RowSource,
+    checked_confidence,
+    checked_weight,
+)
 from sentiment_train.errors import did_you_mean
 
 
@@ -27,6 +32,7 @@ class JsonlSource(RowSource):
     text_field: str = "text"
     label_field: str = "label"
     weight_field: str | None = None
+    confidence_field: str | None = None  # a number from 0 to 1; see `Splits`
 
     def check(self) -> None:
         super().check()
@@ -34,6 +40,9 @@ class JsonlSource(RowSource):
             self.refuse("label_field", "is also the text.")
         if self.weight_field in (self.text_field, self.label_field):
             self.refuse("weight_field", "is also the text or the label.")
+        others = (self.text_field, self.label_field, self.weight_field)
+        if self.confidence_field is not None and self.confidence_field in others:
+            self.refuse("confidence_field", "is also the text, the label or the weight.")
 
     def _rows(self, path: str) -> Iterator[tuple[str, str]]:
         lines = files.lines(path, self.encoding, type(self).__name__)
@@ -56,20 +65,23 @@ class JsonlSource(RowSource):
             _encodable(text, self.text_field),
             _encodable(label if isinstance(label, str) else json.dumps(label), self.label_field)
             .strip(),
-            self._weight(values),
+            self._number(values, "weight_field", checked_weight),
+            self._number(values, "confidence_field", checked_confidence),
         )  # fmt: skip
 
-    def _weight(self, values: dict[str, Any]) -> float:
-        if self.weight_field is None:
+    def _number(self, values: dict[str, Any], field: str, checked: Callable) -> float:
+        """`values[self.<field>]` as `checked` gives it back; 1 if there is no such field."""
+        name = getattr(self, field)
+        if name is None:
             return 1.0
-        value = self._typed(values, "weight_field", "a number", (int, float))
+        value = self._typed(values, field, "a number", (int, float))
         if isinstance(value, bool):
-            raise RowProblem(f"the field '{self.weight_field}' is a bool; expected a number.")
+            raise RowProblem(f"the field '{name}' is a bool; expected a number.")
         try:
-            weight = float(value)
+            number = float(value)
         except OverflowError:
-            weight = float("inf")
-        return checked_weight(weight, json.dumps(value))
+            number = float("inf")
+        return checked(number, json.dumps(value))
 
     def _typed(self, values: dict[str, Any], field: str, expected: str, types: tuple):
         """`values[self.<field>]`, which must be of one of `types`."""

@@ -21,7 +21,8 @@ class Record(NamedTuple):
 
     text: str
     label: str
-    weight: float
+    weight: float = 1.0
+    confidence: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class RowSource(Part, abc.ABC):
                 except RowProblem as problem:
                     yield self._bad_row(where, problem)
                 else:
-                    yield Example(record.text, label, record.weight, where)
+                    yield Example(record.text, label, record.weight, where, record.confidence)
             if empty:
                 raise DataError(f"{path} has no rows.")
 
@@ -134,3 +135,10 @@ def checked_weight(value: float, written: str) -> float:
     if math.isfinite(value) and value >= 0:
         return value
     raise RowProblem(f"the weight {written} is not a finite number >= 0.")
+
+
+def checked_confidence(value: float, written: str) -> float:
+    """`value` if it can be a confidence; raises RowProblem otherwise."""
+    if 0 <= value <= 1:
+        return value
+    raise RowProblem(f"the confidence {written} is not a number from 0 to 1.")

@@ -131,6 +131,7 @@ def test_given_splits_are_given(write, pairs):
         {"path": "r.csv", "delimiter": '"'},
         {"path": "r.csv", "text_column": "label"},
         {"path": "r.csv", "columns": ("label", "review")},
+        {"path": "r.csv", "confidence_column": "label"},
         {"path": "r.csv", "labels": ("a",)},
         {"path": "r.csv", "labels": ("a", "a")},
         {"path": "r.csv", "labels": {"1": "a", "2": "a"}},
@@ -188,6 +189,20 @@ def test_a_weight_is_a_finite_number(write, problem, weight):
     path = write("r.csv", f"text,label,w\nx,a,{weight}\n")
     message = problem(CsvSource(path=path, weight_column="w"))
     assert f"{path}:2: the weight '{weight}' is not a finite number >= 0." in message
+
+
+def test_a_confidence_is_read_beside_the_weight(write, read):
+    path = write("r.csv", "text,label,w,sure\nx,a,2,0.25\ny,b,1,1\n")
+    source = CsvSource(path=path, weight_column="w", confidence_column="sure")
+    assert [(e.weight, e.confidence) for e in read(source)] == [(2.0, 0.25), (1.0, 1.0)]
+    assert {e.confidence for e in read(CsvSource(path=path))} == {1.0}
+
+
+@pytest.mark.parametrize("confidence", ["", "sure", "nan", "-0.1", "1.01", "inf"])
+def test_a_confidence_is_from_0_to_1(write, problem, confidence):
+    path = write("r.csv", f"text,label,sure\nx,a,1\ny,a,{confidence}\n")
+    message = problem(CsvSource(path=path, confidence_column="sure"))
+    assert f"{path}:3: the confidence {confidence!r} is not a number from 0 to 1." in message
 
 
 def test_bad_rows_are_given_in_place_if_they_are_to_be_skipped(write, read):

@@ -16,6 +16,16 @@ def test_examples_have_text_label_weight_and_line(write, read):
     ]
 
 
+def test_a_confidence_is_read_and_is_from_0_to_1(write, read, problem):
+    row = '{"text": "x", "label": "a", "sure": %s}\n'
+    good = write("r.jsonl", row % "0" + row % "0.25")
+    source = JsonlSource(path=good, confidence_field="sure")
+    assert [(e.weight, e.confidence) for e in read(source)] == [(1.0, 0.0), (1.0, 0.25)]
+    for written in ("1.5", "-1", "NaN", "1" + "0" * 400):
+        bad = JsonlSource(path=write("s.jsonl", row % written), confidence_field="sure")
+        assert f":1: the confidence {written} is not a number from 0 to 1." in problem(bad)
+
+
 def test_labels_may_be_strings_ints_or_bools(write, pairs):
     path = write("r.jsonl", "".join(f'{{"text": "x", "label": {v}}}\n' for v in ('"a"', 1, "true")))
     assert [label for _, label in pairs(JsonlSource(path=path))] == ["a", "1", "true"]
@@ -97,6 +107,8 @@ def test_one_field_cannot_be_two_things():
         JsonlSource(path="r.jsonl", label_field="text")
     with pytest.raises(ConfigError, match=r"JsonlSource\.weight_field = 'label'"):
         JsonlSource(path="r.jsonl", weight_field="label")
+    with pytest.raises(ConfigError, match=r"JsonlSource\.confidence_field = 'w'"):
+        JsonlSource(path="r.jsonl", weight_field="w", confidence_field="w")
 
 
 def test_the_fingerprint_depends_on_content_and_options(write):
