@@ -49,4 +49,25 @@ class MeanMaxPooling(Pooling):
         return tf.concat([self.mean(states, mask), self.max(states, mask)], axis=-1)
 
 
+class MeanProbabilities(Pooling):
+    """Logits of every step → the logits of the mean of the steps' probabilities.
+
+    `[batch, length, 1 or classes] float32` → `[batch, 1 or classes]`; in logarithms throughout.
+    """
+
+    def call(self, logits, mask):
+        mask = mask[:, :, None]
+        if logits.shape[-1] == 1:
+            return _mean(tf.math.log_sigmoid(logits), mask) - _mean(
+                tf.math.log_sigmoid(-logits), mask
+            )
+        return _mean(tf.nn.log_softmax(logits), mask)
+
+
+def _mean(logarithms, mask):
+    """log Σ exp over the real steps, up to a constant that is the same for all classes."""
+    lowest = tf.constant(logarithms.dtype.min, logarithms.dtype)
+    return tf.reduce_logsumexp(tf.where(mask, logarithms, lowest), axis=1)
+
+
 POOLINGS = {"mean": MeanPooling, "max": MaxPooling, "mean+max": MeanMaxPooling}

@@ -34,7 +34,7 @@ class Decisions:
 
     devices: Devices
     jit_compile: bool
-    use_cudnn: bool | str
+    use_cudnn: bool  # by recurrent layers
     float16: bool
     seed: int
     lines: tuple[tuple[str, str], ...]  # (what, decision — reason), to be printed
@@ -57,17 +57,19 @@ def decide(runtime: Runtime) -> Decisions:
     precision = _set_precision(runtime, devices)
     jit_compile, xla = _xla(runtime, devices)
     randomness = _set_randomness(runtime)
+    use_cudnn, cudnn = _cudnn(devices, jit_compile)
     counted = f"{devices.replicas} replica{'s' if devices.replicas > 1 else ''}"
     return Decisions(
         devices=devices,
         jit_compile=jit_compile,
-        use_cudnn=False if jit_compile else "auto",
+        use_cudnn=use_cudnn,
         float16=runtime.precision == "float16",
         seed=runtime.seed,
         lines=(
             ("runtime", f"{devices.kind}, {counted} — {devices.reason}"),
             ("precision", precision),
             ("xla", xla),
+            ("cudnn", cudnn),
             ("randomness", randomness),
         ),
     )
@@ -102,6 +104,15 @@ def _xla(runtime: Runtime, devices: Devices) -> tuple[bool, str]:
     if devices.kind == "gpu":
         return False, "off — recurrent layers use cuDNN, which XLA cannot compile"
     return False, "off — on a CPU compiling every bucket takes longer than it saves"
+
+
+def _cudnn(devices: Devices, jit_compile: bool) -> tuple[bool, str]:
+    """Whether recurrent layers are those of cuDNN, and why."""
+    if devices.kind != "gpu":
+        return False, "off — no GPU; recurrent layers are our own loop over time"
+    if jit_compile:
+        return False, "off — XLA cannot compile it; recurrent layers are our own loop over time"
+    return True, "on — for GRU and LSTM, through Keras' layers"
 
 
 def _set_randomness(runtime: Runtime) -> str:

@@ -6,7 +6,8 @@ import pytest
 
 from sentiment_train.errors import ConfigError
 from sentiment_train.layers.dropout import random_key
-from sentiment_train.models.recurrent import RecurrentClassifier
+from sentiment_train.layers.recurrence import KerasRecurrence, Recurrence
+from sentiment_train.models.recurrent import RecurrentClassifier, layer_outputs
 from sentiment_train.schema import ModelConfig, ModelInputs
 
 pytestmark = pytest.mark.usefixtures("tf")
@@ -19,13 +20,14 @@ KERAS_CELLS = {
 }
 CELLS = list(KERAS_CELLS)
 MERGES = ["concat", "sum", "ave", "mul"]
-POOLINGS = ["last", "mean", "max", "mean+max"]
+POOLINGS = ["last", "mean", "max", "mean+max", "mean_logits", "mean_probabilities"]
 DIRECTIONS = [(False, "concat"), *((True, merge) for merge in MERGES)]
 
 
-def build(num_classes=3, use_cudnn="auto", seed=0, **settings):
+def build(num_classes=3, use_cudnn=False, seed=0, max_length=None, **settings):
     settings = {"embedding_size": 5, "units": (4,), **settings}
-    model = RecurrentClassifier(**settings).build(ModelInputs(VOCABULARY, num_classes, use_cudnn))
+    inputs = ModelInputs(VOCABULARY, num_classes, use_cudnn, max_length)
+    model = RecurrentClassifier(**settings).build(inputs)
     rng = np.random.default_rng(seed)
     model.set_weights([rng.normal(0, 0.5, w.shape) for w in model.weights])  # biases as well
     return model
@@ -163,13 +165,131 @@ def test_dropout_acts_on_embedding_and_head_while_training(tf):
         assert not np.allclose(one, still)
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_both_directions_do_without_cudnn_where_asked_to(cell, bidirectional):
-    model = build(cell=cell, bidirectional=bidirectional, use_cudnn=False)
-    layers = [layer for layer in model._flatten_layers() if hasattr(layer, "use_cudnn")]
-    assert len(layers) == (2 if bidirectional else 1)
-    assert all(layer.use_cudnn is False for layer in layers)
+@pytest.mark.parametrize("use_cudnn", [False, True])
+@pytest.mark.parametrize("recurrence", ["auto", "own", "keras"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_keras_layers_are_taken_where_cudnn_is(cell, recurrence, use_cudnn):
+    model = build(cell=cell, recurrence=recurrence, use_cudnn=use_cudnn)
+    from_keras = recurrence == "keras" or (recurrence == "auto" and use_cudnn and cell != "simple")
+    expected = KerasRecurrence if from_keras else Recurrence
+    assert type(model.get_layer(f"{cell}_1")) is expected
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_both_kinds_of_layers_give_one_model(cell):
+    """Same weights in the same order: what was trained with cuDNN is served without it."""
+    settings = {"cell": cell, "units": (4, 3), "bidirectional": True, "initial_state": "learned"}
+    own, from_keras = (build(recurrence=kind, **settings) for kind in ("own", "keras"))
+    assert [v.shape for v in own.variables] == [v.shape for v in from_keras.variables]
+    rows = some_rows()
+    np.testing.assert_allclose(logits(own, rows, 9), logits(from_keras, rows, 9), atol=1e-5)
+
+
+@pytest.mark.parametrize("merge", MERGES)
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+def test_a_stack_equals_the_keras_model_of_the_same_weights(merge, pooling):
+    """Two bidirectional simple RNNs in each merge mode, as document 003 stacks them."""
+    model = build(cell="simple", units=(4, 3), bidirectional=True, merge=merge, pooling=pooling)
+    tokens = keras.Input([None], dtype="int32")
+    x = keras.layers.Embedding(VOCABULARY, 5, mask_zero=True)(tokens)
+    for units, sequences in ((4, True), (3, pooling != "last")):
+        rnn = keras.layers.SimpleRNN(units, return_sequences=sequences)
+        x = keras.layers.Bidirectional(rnn, merge_mode=merge)(x)
+    if pooling == "mean":
+        x = keras.layers.GlobalAveragePooling1D()(x)
+    reference = keras.Model(tokens, keras.layers.Dense(3)(x))
+    reference.set_weights(model.get_weights())
+    batch = features(some_rows(), 9)
+    np.testing.assert_allclose(model(batch), reference(batch["tokens"]), atol=1e-5)
+
+
+def test_the_states_of_every_layer_can_be_had():
+    model = build(units=(4, 3), bidirectional=True)
+    outputs = layer_outputs(model)(features(some_rows(), 7))
+    assert {name: tuple(states.shape) for name, states in outputs.items()} == {
+        "embedding": (VOCABULARY, 5),
+        "lstm_1": (4, 7, 4),
+        "lstm_1_backward": (4, 7, 4),
+        "lstm_2": (4, 3),
+        "lstm_2_backward": (4, 3),
+        "logits": (4, 3),
+    }
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_averaged_answers_are_the_averages_of_the_steps(tf, num_classes):
+    rows = some_rows()
+    for pooling in ("mean_logits", "mean_probabilities"):
+        model = build(num_classes, pooling=pooling)
+        by_step = layer_outputs(model)(features(rows, 9))["logits"]
+        found = logits(model, rows, 9)
+        for row, answer, steps in zip(rows, found, by_step, strict=True):
+            steps = steps[: len(row)]
+            if pooling == "mean_logits":
+                np.testing.assert_allclose(answer, np.mean(steps, axis=0), atol=1e-5)
+            elif num_classes == 2:
+                np.testing.assert_allclose(
+                    tf.sigmoid(answer), np.mean(tf.sigmoid(steps), axis=0), atol=1e-5
+                )
+            else:
+                np.testing.assert_allclose(
+                    tf.nn.softmax(answer), np.mean(tf.nn.softmax(steps), axis=0), atol=1e-5
+                )
+
+
+def test_one_hot_input_learns_no_vectors():
+    model = build(input="one_hot", units=(4, 3), bidirectional=True)
+    assert model.get_layer("lstm_1").kernel.shape == (VOCABULARY, 16)
+    assert not [layer for layer in model.layers if layer.name == "embedding"]
+    rows = some_rows()
+    np.testing.assert_allclose(logits(model, rows, 12), logits(model, rows, 7), atol=1e-5)
+
+
+# As `keras.utils.pad_sequences(rows, maxlen=10)` pads, before a Keras model without a mask.
+@pytest.mark.parametrize("padding, side", [("right", "post"), ("left", "pre")])
+def test_unmasked_padding_is_seen_as_in_keras(padding, side):
+    model = build(masked=False, padding=padding, pad_to=10, max_length=10)
+    tokens = keras.Input([10], dtype="int32")
+    x = keras.layers.LSTM(4)(keras.layers.Embedding(VOCABULARY, 5)(tokens))
+    reference = keras.Model(tokens, keras.layers.Dense(3)(x))
+    reference.set_weights(model.get_weights())
+    rows = some_rows()
+    padded = keras.utils.pad_sequences(rows, maxlen=10, padding=side)
+    expected = reference(padded)
+    for width in (7, 10):  # however the batch was padded
+        np.testing.assert_allclose(logits(model, rows, width), expected, atol=1e-5)
+    dirty = features(rows, 9)
+    dirty["tokens"][np.arange(9) >= dirty["lengths"][:, None]] = VOCABULARY - 1
+    np.testing.assert_allclose(model(dirty), expected, atol=1e-5)
+
+
+def test_unmasked_without_pad_to_an_answer_depends_on_the_batch():
+    settings = {"masked": False}
+    model, rows = build(**settings), some_rows()
+    assert not np.allclose(logits(model, rows, 7), logits(model, rows, 20), atol=1e-4)
+    assert RecurrentClassifier(**settings).depends_on_padding
+    assert not RecurrentClassifier(**settings, pad_to=200).depends_on_padding
+    assert not RecurrentClassifier().depends_on_padding
+
+
+@pytest.mark.parametrize("max_length", [None, 11])
+def test_texts_that_may_be_longer_than_pad_to_are_refused(max_length):
+    with pytest.raises(ConfigError, match=r"RecurrentClassifier.pad_to = 10 is too short: texts"):
+        build(masked=False, pad_to=10, max_length=max_length)
+
+
+@pytest.mark.parametrize(
+    "settings, name",
+    [
+        ({"padding": "left"}, "padding"),
+        ({"pad_to": 200}, "pad_to"),
+        ({"input": "one_hot", "recurrence": "keras"}, "recurrence"),
+        ({"input": "one_hot", "embedding_dropout": 0.1}, "embedding_dropout"),
+    ],
+)
+def test_settings_without_effect_are_refused(settings, name):
+    with pytest.raises(ConfigError, match=rf"RecurrentClassifier\.{name} = "):
+        RecurrentClassifier(**settings)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_the_precision_is_set_for_layers_made_afterwards(precision, policy):
     assert keras.layers.Dense(1).dtype_policy.name == policy
 
 
-@pytest.mark.parametrize("xla, compiled, use_cudnn", [("on", True, False), ("auto", False, "auto")])
+@pytest.mark.parametrize("xla, compiled, use_cudnn", [("on", True, False), ("auto", False, False)])
 def test_xla_and_cudnn_are_not_used_together(xla, compiled, use_cudnn):
     decisions = decide(Runtime(strategy="cpu", xla=xla))
     assert (decisions.jit_compile, decisions.use_cudnn) == (compiled, use_cudnn)

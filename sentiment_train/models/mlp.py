@@ -1,0 +1,96 @@
+"""embedding → flattened or pooled → dense layers → logits: no recurrence, no order beyond place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import gin
+
+from sentiment_train.config import Part
+from sentiment_train.models.head import check_head, check_output, logits_of
+from sentiment_train.models.recurrent import check_pad_to
+from sentiment_train.models.stack import token_inputs
+from sentiment_train.schema import ModelInputs
+
+
+@gin.configurable
+@dataclass(frozen=True)
+class MlpClassifier(Part):
+    """Dense layers over word embeddings.
+
+    `pooling = 'flatten'` puts the vectors of all places side by side and needs `pad_to`: each place
+    has weights of its own, padding included. The others are over the real tokens only.
+    """
+
+    embedding_size: int = 128
+    pooling: Literal["flatten", "mean", "max", "mean+max"] = "flatten"
+    pad_to: int | None = None  # tokens, for flatten
+    padding: Literal["right", "left"] = "right"  # where it stands, for flatten
+    dense_units: tuple[int, ...] = (64, 64)  # relu layers
+    embedding_dropout: float = 0.0  # of whole embedding dimensions of a text
+    dropout: float | tuple[float, ...] = 0.0  # before each dense layer and the logits
+    output: Literal["auto", "sigmoid", "softmax"] = "auto"  # auto: one logit for two classes
+
+    def check(self):
+        self.require(self.embedding_size >= 1, "embedding_size", "at least 1")
+        check_head(self)
+        fine = 0 <= self.embedding_dropout < 1
+        self.require(fine, "embedding_dropout", "from 0 to less than 1")
+        if self.pooling == "flatten" and self.pad_to is None:
+            self.refuse("pad_to", "must be the longest text in tokens for pooling = 'flatten'.")
+        self.require(self.pad_to is None or self.pad_to >= 1, "pad_to", "at least 1")
+        if self.pooling != "flatten":
+            for name, default in (("padding", "right"), ("pad_to", None)):
+                if getattr(self, name) != default:
+                    self.refuse(name, f"is for pooling = 'flatten', not '{self.pooling}'.")
+
+    def build(self, inputs: ModelInputs):
+        """A Keras model: `{tokens [batch, length] int32, lengths [batch] int32}` → logits
+        `[batch, 1 or num_classes] float32`.
+
+        Raises:
+          ConfigError: if `output` is sigmoid and there are more than two classes, or if texts may
+            be longer than `pad_to`.
+        """
+        import keras
+
+        check_output(self, inputs.num_classes)
+        features = token_inputs()
+        if self.pooling == "flatten":
+            x = self._flattened(features, inputs)
+        else:
+            x = self._pooled(features, inputs)
+        logits = logits_of(x, self.dense_units, self.dropout, self.output, inputs.num_classes)
+        return keras.Model(features, logits, name="mlp")
+
+    def _vectors(self, tokens, inputs: ModelInputs):
+        """`[batch, length, embedding_size]`."""
+        from sentiment_train.layers.dropout import Dropout
+        from sentiment_train.layers.embedding import Embedding, Lookup
+
+        table = Embedding(inputs.vocabulary_size, self.embedding_size, name="embedding")(tokens)
+        vectors = Lookup(name="lookup")(tokens, table)
+        return Dropout(self.embedding_dropout, whole_vectors=True, name="embedding_dropout")(
+            vectors
+        )
+
+    def _flattened(self, features, inputs: ModelInputs):
+        """`[batch, pad_to · embedding_size]`."""
+        import keras
+
+        from sentiment_train.layers.padding import Padded
+
+        check_pad_to(self, inputs)
+        padded = Padded(self.padding, self.pad_to, name="padded")
+        tokens = padded(features["tokens"], features["lengths"])
+        return keras.layers.Flatten(name="flatten")(self._vectors(tokens, inputs))
+
+    def _pooled(self, features, inputs: ModelInputs):
+        """`[batch, embedding_size]`, twice as much for mean+max."""
+        from sentiment_train.layers.masking import SequenceMask
+        from sentiment_train.layers.pooling import POOLINGS
+
+        mask = SequenceMask(name="mask")(features["lengths"], features["tokens"])
+        vectors = self._vectors(features["tokens"], inputs)
+        return POOLINGS[self.pooling](name="pooling")(vectors, mask=mask)
