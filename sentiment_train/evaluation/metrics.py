@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LOWER_IS_BETTER = frozenset({"loss"})
+LOWER_IS_BETTER = frozenset({"loss", "perplexity"})
 
 
 @dataclass(frozen=True)
 class Predictions:
     """What a model says of every example of a split."""
 
-    logits: np.ndarray  # [n, 1 or classes] float32
+    logits: np.ndarray  # [n, 1 or classes] float32; of a language model its [n, 3] sums
     labels: np.ndarray  # [n] int32
     weights: np.ndarray  # [n] float32
 
@@ -57,4 +57,26 @@ def measure(predictions: Predictions, class_names: tuple[str, ...]) -> dict[str,
         "macro_f1": float(np.mean(f1)),
         **{f"f1.{name}": float(value) for name, value in zip(class_names, f1, strict=True)},
         "examples": len(labels),
+    }
+
+
+def measure_tokens(predictions: Predictions) -> dict[str, float]:
+    """Of a language model: loss (nats a token), perplexity = exp(loss), accuracy of single tokens.
+
+    Args:
+      predictions: with the outputs of `layers.next_token.NextToken` in place of logits.
+
+    Raises:
+      ValueError: if all weights are 0.
+    """
+    weights = predictions.weights.astype(np.float64)
+    if not weights.sum() > 0:
+        raise ValueError("all examples of the split have weight 0")
+    log_probability, count, correct = weights @ predictions.logits.astype(np.float64)
+    return {
+        "loss": float(-log_probability / count),
+        "perplexity": float(np.exp(-log_probability / count)),
+        "accuracy": float(correct / count),
+        "tokens": int(predictions.logits[:, 1].astype(np.float64).sum()),
+        "examples": len(weights),
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 
 _LABEL_WIDTH = 11
 
@@ -14,9 +16,13 @@ class Console:
     def __init__(self, silent: bool = False):
         self.silent = silent
         self._bar = None
+        self._heard: list[tuple[str, str]] | None = None
 
     def say(self, label: str, text: str) -> None:
         """`label      text`; further lines of the text are indented alike."""
+        if self._heard is not None:
+            self._heard.append((label, text))
+            return
         if self.silent:
             return
         text = text.replace("\n", "\n" + " " * _LABEL_WIDTH)
@@ -25,6 +31,15 @@ class Console:
             self._bar.write(line)
         else:
             print(line, flush=True)
+
+    @contextlib.contextmanager
+    def heard(self) -> Iterator[list[tuple[str, str]]]:
+        """Inside the block nothing is printed; gives the labels and texts that would have been."""
+        self._heard = lines = []
+        try:
+            yield lines
+        finally:
+            self._heard = None
 
     def start_progress(self, step: int, total_steps: int) -> None:
         """Begins the bar of the training steps; without a terminal there are lines instead."""
@@ -42,15 +57,15 @@ class Console:
 
     def report(self, step: int, values: dict[str, float]) -> None:
         """Metrics of a step: of training beside the bar or as a line with the time left."""
-        shown = {tag.partition("/")[2]: value for tag, value in values.items()}
+        named = {tag.partition("/")[2]: value for tag, value in values.items()}
         if "train/loss" not in values:
-            text = "  ".join(f"{n} {v:.4f}" for n, v in shown.items() if n != "examples")
+            text = "  ".join(f"{n} {shown(v)}" for n, v in named.items() if n != "examples")
             self.say(next(iter(values)).partition("/")[0], f"step {step:,}  {text}")
             return
         text = (
-            f"loss {shown['loss']:.4f}  accuracy {shown['accuracy']:.4f}"
-            f"  {shown['examples_per_second']:,.0f} examples/s"
-            f"  {shown['tokens_per_second']:,.0f} tokens/s"
+            f"loss {named['loss']:.4f}  accuracy {named['accuracy']:.4f}"
+            f"  {named['examples_per_second']:,.0f} examples/s"
+            f"  {named['tokens_per_second']:,.0f} tokens/s"
         )
         if self._bar is not None:
             self._bar.set_postfix_str(text)
@@ -63,6 +78,11 @@ class Console:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def shown(value: float) -> str:
+    """A metric with four digits; a count as it is."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def _clock(seconds: float) -> str:

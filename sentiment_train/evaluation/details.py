@@ -1,0 +1,84 @@
+"""What a report says of a classified split besides its metrics: by class, and how sure it is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sentiment_train.evaluation.metrics import Predictions
+from sentiment_train.evaluation.significance import effective_examples, wilson_interval
+
+_BINS = 15  # of the calibration error, as in Guo et al. (2017)
+
+
+def details(predictions: Predictions, class_names: tuple[str, ...]) -> dict:
+    """JSON values. Everything is weighted; a support or a cell of the matrix is a sum of weights.
+
+    accuracy_interval: the lowest and highest accuracy, 95 % (`significance`).
+    per_class: precision, recall, f1 and support of each class; a division by 0 gives 0.
+    confusion: `[classes, classes]`, a row for each true class, a column for each answer.
+    auc: area under the ROC curve, for two classes that both occur; else None.
+    calibration_error: see `calibration_error`.
+
+    Raises:
+      ValueError: if all weights are 0.
+    """
+    from sklearn.metrics import accuracy_score, confusion_matrix, roc_auc_score
+
+    weights, labels = predictions.weights.astype(np.float64), predictions.labels
+    if not weights.sum() > 0:
+        raise ValueError("all examples of the split have weight 0")
+    probabilities = np.exp(predictions.log_probabilities())
+    answers = probabilities.argmax(axis=1)
+    accuracy = accuracy_score(labels, answers, sample_weight=weights)
+    classes = range(len(class_names))
+    matrix = confusion_matrix(labels, answers, labels=classes, sample_weight=weights)
+    auc = None
+    if len(class_names) == 2 and len(np.unique(labels[weights > 0])) == 2:
+        auc = float(roc_auc_score(labels, probabilities[:, 1], sample_weight=weights))
+    return {
+        "accuracy_interval": list(wilson_interval(accuracy, effective_examples(weights))),
+        "per_class": _per_class(labels, answers, weights, class_names),
+        "confusion": [[_number(cell) for cell in row] for row in matrix],
+        "auc": auc,
+        "calibration_error": calibration_error(
+            probabilities.max(axis=1), answers == labels, weights
+        ),
+    }
+
+
+def _per_class(labels, answers, weights, class_names) -> dict[str, dict[str, float]]:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    columns = precision_recall_fscore_support(
+        labels,
+        answers,
+        labels=range(len(class_names)),
+        sample_weight=weights,
+        zero_division=0.0,
+    )
+    keys = ("precision", "recall", "f1", "support")
+    return {
+        name: dict(zip(keys, map(_number, values), strict=True))
+        for name, values in zip(class_names, np.transpose(columns), strict=True)
+    }
+
+
+def calibration_error(confidences: np.ndarray, right: np.ndarray, weights: np.ndarray) -> float:
+    """Expected calibration error (Naeini et al. 2015; equation 3 of Guo et al. 2017).
+
+    The examples are put into 15 equal intervals by the probability of their answer; the mean,
+    by weight, of |share of right answers − mean probability|. 0 is perfect.
+
+    Args:
+      confidences: `[n]` probability of the answer.
+      right: `[n] bool`.
+      weights: `[n]`, not all 0.
+    """
+    bins = np.minimum((confidences * _BINS).astype(int), _BINS - 1)
+    gaps = np.bincount(bins, weights=weights * (right - confidences), minlength=_BINS)
+    return float(np.abs(gaps).sum() / weights.sum())
+
+
+def _number(value: float) -> float | int:
+    """An int where that is the same, for people who read the file."""
+    return int(value) if float(value).is_integer() else float(value)
