@@ -32,6 +32,7 @@ Training.log_every = '1 steps'
 Validation.every = '10 steps'
 Checkpointing.every = '3 steps'
 Experiment.export = False
+Experiment.report = None
 """
 
 

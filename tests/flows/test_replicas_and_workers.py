@@ -31,7 +31,9 @@ def test_replicas_and_workers_give_the_losses_of_one_replica(program):
     for index in range(2):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         strategy = "--gin_bindings=Runtime.strategy = 'multi_worker'"
-        workers.append(program.start("workers", *flags, strategy, TF_CONFIG=json.dumps(task)))
+        report = "--gin_bindings=Experiment.report = @Report()"  # the chief alone writes it
+        given = (*flags, strategy, report)
+        workers.append(program.start("workers", *given, TF_CONFIG=json.dumps(task)))
     assert [worker.wait(timeout=240) for worker in workers] == [0, 0], program.log("workers")
 
     expected = program.metrics("one")
@@ -44,3 +46,5 @@ def test_replicas_and_workers_give_the_losses_of_one_replica(program):
             assert found == pytest.approx(wanted, rel=1e-5)
     assert program.results("replicas")["replicas"] == 3
     assert program.results("workers")["replicas"] == 2
+    assert program.results("workers")["baseline"]["accuracy"] > 0.7
+    assert (program.folder / "workers" / "report.html").exists()

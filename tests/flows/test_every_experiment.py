@@ -1,0 +1,42 @@
+"""Every gin file that is an experiment trains a few steps, and its run directory reproduces it."""
+
+from __future__ import annotations
+
+import json
+
+import gin
+import pytest
+from program import ROOT
+
+from sentiment_train import config, jobs
+from sentiment_train.compare import QUICK, shipped_experiments
+from sentiment_train.experiment import Experiment
+from sentiment_train.run_directory import RunDirectory
+
+FILES = {path.name: str(path) for path in (ROOT / "gin").glob("*.gin")}
+EXPERIMENTS = sorted(set(FILES) - {QUICK})
+
+
+def test_all_files_but_the_overlay_are_experiments(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert [name.removeprefix("gin/") for name in shipped_experiments()] == EXPERIMENTS
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_trains_and_its_own_configuration_is_the_same_run(name, tmp_path, cache):
+    experiment = config.make(Experiment, config.parse([FILES[name], FILES[QUICK]], []))
+    given, operative = gin.config_str(), gin.operative_config_str()
+    directory = RunDirectory(str(tmp_path / "run"))
+    jobs.train(experiment, directory, str(cache))
+    assert directory.status == "done"
+    results = json.loads(directory.read("results.json"))
+    assert results["steps"] == 3
+    assert results["test"]["examples"] >= 25
+    assert results["test"]["loss"] > 0
+    assert results["published"] == experiment.published_values()
+
+    again = config.make(Experiment, config.parse([directory.file("config.gin")], []))
+    assert again == experiment
+    assert (gin.config_str(), gin.operative_config_str()) == (given, operative)
+    jobs.train(again, directory, str(cache))  # refused if it were another run
+    assert json.loads(directory.read("results.json")) == results
