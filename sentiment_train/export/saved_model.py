@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 
 from sentiment_train.errors import RunError
-from sentiment_train.export.serving import ServingModule
 
 GOLDEN_TEXTS = (
     b"A wonderful film, I laughed and cried.",
@@ -30,12 +29,14 @@ GOLDEN_TEXTS = (
 )
 
 
-def export(module: ServingModule, directory: str, live: np.ndarray, tolerance: float) -> None:
+def export(module, directory: str, live: np.ndarray, tolerance: float) -> None:
     """Exports `module` to `directory`, replacing what is there only when the new one is right.
 
     Args:
-      live: logits `[len(GOLDEN_TEXTS), 1 or classes]` of the trained model for GOLDEN_TEXTS.
-      tolerance: largest allowed difference of a logit.
+      module: a `ServingModule` or a `LanguageServingModule`.
+      live: `[len(GOLDEN_TEXTS), …]` outputs of the trained model for GOLDEN_TEXTS.
+      tolerance: largest allowed difference of the output that is checked; relative to the
+        output where that is above 1.
 
     Raises:
       RunError: if it cannot be written, or if what is read back disagrees with `live`.
@@ -47,8 +48,8 @@ def export(module: ServingModule, directory: str, live: np.ndarray, tolerance: f
         for leftover in (partial, old):
             if tf.io.gfile.exists(leftover):
                 tf.io.gfile.rmtree(leftover)
-        tf.saved_model.save(module, partial, signatures={"serving_default": module.serve})
-        _verify(partial, live, tolerance)
+        tf.saved_model.save(module, partial, signatures=module.signatures())
+        _verify(partial, module.checked, module.expected(live), tolerance)
         if tf.io.gfile.exists(directory):
             tf.io.gfile.rename(directory, old)
         tf.io.gfile.rename(partial, directory)
@@ -59,10 +60,12 @@ def export(module: ServingModule, directory: str, live: np.ndarray, tolerance: f
         raise RunError(f"Cannot write {directory}: {reason}. Run --mode=export again.") from None
 
 
-def _verify(directory: str, live: np.ndarray, tolerance: float) -> None:
-    answers = _read_back(directory)
+def _verify(directory: str, output: str, live: np.ndarray, tolerance: float) -> None:
+    answers = _read_back(directory, output)
     for how in ("alone", "together"):
         difference = np.abs(np.array(answers[how], np.float32) - live)
+        difference /= np.maximum(np.abs(live), 1.0)  # a float32 of 10 is not exact to 1e-6
+        difference = difference.reshape(len(live), -1)
         if not difference.max() <= tolerance:
             text = GOLDEN_TEXTS[int(difference.max(axis=1).argmax())]
             raise RunError(
@@ -71,13 +74,13 @@ def _verify(directory: str, live: np.ndarray, tolerance: float) -> None:
             )
 
 
-def _read_back(directory: str) -> dict:
+def _read_back(directory: str, output: str) -> dict:
     """The answers of a fresh process on the CPU, one that has only TensorFlow."""
     environment = {k: v for k, v in os.environ.items() if k != "TF_CONFIG"}
     environment |= {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
     script = str(pathlib.Path(__file__).with_name("read_back.py"))
     result = subprocess.run(
-        [sys.executable, script, directory],
+        [sys.executable, script, directory, output],
         input=json.dumps([list(text) for text in GOLDEN_TEXTS]),
         capture_output=True,
         text=True,

@@ -10,6 +10,8 @@ from sentiment_train.schema import FittedEncoder
 class ServingModule(tf.Module):
     """Host part (strings → ids) and device part (ids → logits) as one exported object."""
 
+    checked = "logits"  # the output that is read back
+
     def __init__(self, model, encoder: FittedEncoder, class_names: tuple[str, ...]):
         super().__init__(name="sentiment_train")
         self.model = model
@@ -21,12 +23,7 @@ class ServingModule(tf.Module):
     def serve(self, text):
         """text `[n] string` → label `[n] string`, probabilities `[n, classes] float32`,
         logits `[n, 1 or classes] float32`; any n, any bytes."""
-        ids = self._encode(text)
-        lengths = tf.cast(ids.row_lengths(), tf.int32)
-        width = tf.maximum(tf.reduce_max(tf.concat([lengths, [1]], axis=0)), 1)
-        tokens = ids.to_tensor(shape=tf.stack([-1, width]))  # [n, width]
-        logits = self.model({"tokens": tokens, "lengths": lengths}, training=False)
-        logits = tf.cast(logits, tf.float32)
+        logits = tf.cast(self.model(features_of(self._encode(text)), training=False), tf.float32)
         probabilities = probabilities_of(logits)
         best = tf.argmax(probabilities, axis=-1)
         return {
@@ -34,6 +31,21 @@ class ServingModule(tf.Module):
             "probabilities": probabilities,
             "logits": logits,
         }
+
+    def signatures(self) -> dict:
+        """What the SavedModel offers."""
+        return {"serving_default": self.serve}
+
+    def expected(self, outputs):
+        """Outputs of the live model `[n, 1 or classes]` → what `checked` must be."""
+        return outputs
+
+
+def features_of(ids) -> dict:
+    """`[n, (length)] int32` ragged, maybe no rows → tokens `[n, width]` and lengths `[n]`."""
+    lengths = tf.cast(ids.row_lengths(), tf.int32)
+    width = tf.maximum(tf.reduce_max(tf.concat([lengths, [1]], axis=0)), 1)
+    return {"tokens": ids.to_tensor(shape=tf.stack([-1, width])), "lengths": lengths}
 
 
 def probabilities_of(logits):

@@ -33,6 +33,11 @@ class MovingAverage:
         for average, weight in zip(self.averages, self.weights, strict=True):
             average.assign(decay * average + (1.0 - decay) * weight)
 
+    def restart(self) -> None:
+        """Makes the averages equal to the weights, which were not made by steps."""
+        for average, weight in zip(self.averages, self.weights, strict=True):
+            average.assign(weight.numpy())
+
     @contextlib.contextmanager
     def in_place_of_weights(self):
         """Inside the block the model has the averaged weights; afterwards its own again."""

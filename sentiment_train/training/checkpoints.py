@@ -84,6 +84,13 @@ class Checkpoints:
                 self.say(f"{error.message} Trying the one before.")
         return None
 
+    def best(self) -> Checkpoint | None:
+        """The checkpoint with the weights that the run keeps, as the newest intact one says."""
+        newest = self.newest()
+        if newest is None or newest.state.best_step in (-1, newest.state.step):
+            return newest
+        return self.read(newest.state.best_step)
+
     def read(self, step: int) -> Checkpoint:
         """Reads and verifies the checkpoint of a step.
 

@@ -16,7 +16,7 @@ from sentiment_train.runtime.runtime import Decisions
 from sentiment_train.schema import Batch
 from sentiment_train.training.averages import MovingAverage
 from sentiment_train.training.loss_scale import LossScale
-from sentiment_train.training.losses import CrossEntropy, predicted_classes
+from sentiment_train.training.losses import Loss
 from sentiment_train.training.settings import Training
 
 _SUM = tf.distribute.ReduceOp.SUM
@@ -27,7 +27,7 @@ class Measures(NamedTuple):
 
     loss: tf.Tensor  # Σ weight · loss
     weight: tf.Tensor  # Σ weight
-    correct: tf.Tensor  # Σ weight of the rows that were classified correctly
+    correct: tf.Tensor  # Σ weight of what was predicted correctly
     gradient_norm: tf.Tensor  # before clipping
 
 
@@ -37,7 +37,7 @@ class TrainStep:
     Everything is created inside the strategy's scope. `class_weights` is `[num_classes] float32`.
     """
 
-    def __init__(self, model, loss: CrossEntropy, class_weights, optimizer, settings: Training,
+    def __init__(self, model, loss: Loss, class_weights, optimizer, settings: Training,
                  decisions: Decisions):  # fmt: skip
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.class_weights = tf.constant(class_weights)
@@ -59,15 +59,25 @@ class TrainStep:
             self._forward_backward = tf.function(self._sums_of_rows, jit_compile=True)
 
     def variables(self) -> dict[str, object]:
-        """Every variable that a checkpoint must hold, by a name that is stable between runs."""
-        named = {f"model/{i:03d}/{v.path}": v for i, v in enumerate(self.model.variables)}
-        named |= {f"optimizer/{i:03d}/{v.name}": v for i, v in enumerate(self.optimizer.variables)}
+        """Every variable that a checkpoint must hold, by a name that is stable between runs.
+
+        A name has the layer and the variable, not what lies between: a recurrent layer has the same
+        ones whether cuDNN computes it or not, so a run may go on where there is no GPU.
+        """
+        named = {f"model/{i:03d}/{_name(v)}": v for i, v in enumerate(self.model.variables)}
+        slots = enumerate(self.optimizer.variables)
+        named |= {f"optimizer/{i:03d}/{v.name.rpartition('_')[2]}": v for i, v in slots}
         if self.average:
             pairs = zip(self.weights, self.average.averages, strict=True)
-            named |= {f"average/{i:03d}/{w.path}": v for i, (w, v) in enumerate(pairs)}
+            named |= {f"average/{i:03d}/{_name(w)}": v for i, (w, v) in enumerate(pairs)}
         if self.loss_scale:
             named |= {f"loss_scale/{v.name}": v for v in self.loss_scale.variables}
         return named
+
+    def trace(self, batch: Batch) -> None:
+        """Traces one function for all batches that fit `batch`, whose leaves are `tf.TypeSpec`s."""
+        function = self.accumulate if self._accumulators else self.train
+        function.get_concrete_function(batch, tf.TensorSpec([], tf.int32))
 
     @tf.function
     def train(self, batch: Batch, number: tf.Tensor) -> Measures:
@@ -99,11 +109,9 @@ class TrainStep:
 
     def _sums_of_rows(self, batch: Batch, key, scale):
         """Over a replica's rows: gradients of scale · Σ weight·loss, (loss, weight, correct)."""
-        weights = batch.weights * tf.gather(self.class_weights, batch.labels)
-        weight = tf.reduce_sum(weights)
         with tf.GradientTape() as tape, random_key(key):
-            logits = self.model(batch.features, training=True)
-            loss = tf.reduce_sum(weights * self.loss.per_example(batch.labels, logits))
+            outputs = self.model(batch.features, training=True)
+            loss, weight, correct = self.loss.sums(batch, outputs, self.class_weights)
             target = loss
             if self.model.losses:  # regularisers of layers; in proportion to this replica's share
                 target += weight * tf.add_n(self.model.losses)
@@ -114,8 +122,7 @@ class TrainStep:
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         gradients = [tf.cast(tf.convert_to_tensor(g), tf.float32) for g in gradients]
-        hit = tf.cast(tf.equal(predicted_classes(logits), batch.labels), tf.float32)
-        return gradients, [loss, weight, tf.reduce_sum(weights * hit)]
+        return gradients, [loss, weight, correct]
 
     def _apply(self, gradients, sums) -> Measures:
         """Across replicas: the update, or with float16 possibly none; all replicas decide alike."""
@@ -164,6 +171,12 @@ class TrainStep:
     def _first(self, value):
         """The value of the first local replica; all are equal."""
         return self.strategy.experimental_local_results(value)[0]
+
+
+def _name(variable) -> str:
+    """`lstm_1/kernel` of a variable with the path `lstm_1/…/kernel`."""
+    layer, _, below = variable.path.partition("/")
+    return f"{layer}/{below.rpartition('/')[2]}"
 
 
 def _zeros(shape) -> tf.Variable:

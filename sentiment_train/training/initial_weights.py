@@ -1,0 +1,209 @@
+"""Starting from the weights of another run: layers by name, rows of words by the words.
+
+Only embedding and recurrent layers are taken, unless layers are named: a head belongs to what was
+predicted there. The words of two runs have different ids, so what has a row for each word is
+matched through the `vocabulary.txt` of both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from sentiment_train.data.vocabulary import FILE_NAME, load_vocabulary
+from sentiment_train.errors import CheckpointError, DataError, did_you_mean
+from sentiment_train.training.checkpoints import Checkpoint, Checkpoints, weights_digest
+from sentiment_train.training.step import TrainStep
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the first weights of a run are from."""
+
+    path: str  # the other run
+    step: int
+    sha256: str  # of the arrays that were taken, before words were matched
+    taken: str  # the layers, and how many words were known
+
+
+class OtherRun:
+    """The weights that another run keeps, by layer; its moving averages where it has them.
+
+    Raises:
+      CheckpointError: if there are none, or if its vocabulary is not that of their training.
+    """
+
+    def __init__(self, path: str, warn: Callable[[str], None]):
+        self.path = path
+        checkpoint = Checkpoints(f"{path}/checkpoints", 1, warn).best()
+        if checkpoint is None:
+            raise CheckpointError(
+                f"Experiment.init_from = '{path}': there is no intact checkpoint. It is the"
+                " directory of a run, such as runs/language_model."
+            )
+        self.step = checkpoint.state.step
+        self._vocabulary = checkpoint.made_of["vocabulary"]
+        self.layers = _kept(checkpoint)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """Its vocabulary, in the order of the ids."""
+        import tensorflow as tf
+
+        words, path = _vocabulary_of(self.path), f"{self.path}/{FILE_NAME}"
+        with tf.io.gfile.GFile(path, "rb") as file:
+            digest = hashlib.sha256(file.read()).hexdigest()
+        if digest != self._vocabulary:
+            raise CheckpointError(
+                f"{path} is not the vocabulary that the checkpoints of this run were trained with."
+            )
+        return words
+
+    def array(self, layer: str, name: str) -> np.ndarray:
+        """The value of a variable."""
+        if name not in self.layers[layer]:
+            raise _refusal(self, f"{layer} has no {name}")
+        return self.layers[layer][name]
+
+    def described(self) -> str:
+        """`embedding (embeddings 1000×128), gru_1 (…)`, for messages."""
+        return ", ".join(
+            f"{layer} ({', '.join(f'{n} {_shape(a)}' for n, a in arrays.items())})"
+            for layer, arrays in self.layers.items()
+        )
+
+
+def take(step: TrainStep, vocabulary: str, other: OtherRun, layers: Sequence[str] | None) -> Origin:
+    """Assigns weights of another run to the model of a step, and to its moving averages.
+
+    Args:
+      vocabulary: the directory of this run's `vocabulary.txt`.
+      layers: names; None for all embedding and recurrent layers.
+
+    Raises:
+      CheckpointError: if a layer is not there or has other shapes; nothing was changed then.
+    """
+    values, taken, said = [], {}, []
+    for layer in _wanted(step.model, layers, other):
+        known = ""
+        for name, variable in _variables_of(layer).items():
+            found = other.array(layer.name, name)
+            taken[f"{layer.name}/{name}"] = found
+            if _rows_are_words(layer, name):
+                found, known = _matched_by_word(found, variable.numpy(), vocabulary, other)
+            if found.shape != tuple(variable.shape):
+                needed = f"{layer.name} needs {name} {_shape(variable)}"
+                raise _refusal(other, f"{needed}, there it is {_shape(found)}")
+            values.append((variable, found))
+        said.append(layer.name + known)
+    for variable, value in values:
+        variable.assign(value)
+    if step.average:
+        step.average.restart()
+    return Origin(other.path, other.step, weights_digest(taken), " + ".join(said))
+
+
+def _matched_by_word(found, fresh, vocabulary: str, other: OtherRun) -> tuple[np.ndarray, str]:
+    """`[words there, …]` and `[words here, …]` → `[words here, …]`, and how many words were known.
+
+    A word that the other run does not know keeps its fresh row.
+    """
+    there = {word: row for row, word in enumerate(other.words)}
+    here = _vocabulary_of(vocabulary)
+    if found.shape[1:] != fresh.shape[1:] or len(there) != len(found):
+        return found, ""  # no rows of words, or of another size: the shapes will be refused
+    known = [(row, there[word]) for row, word in enumerate(here) if word in there]
+    rows_here, rows_there = map(list, zip(*known, strict=True))
+    moved = fresh.copy()
+    moved[rows_here] = found[rows_there]
+    return moved, f" ({len(known):,} of {len(here):,} words)"
+
+
+def _by_layer(named: Iterable[tuple[str, object]]) -> dict[str, dict[str, object]]:
+    """`("gru_1/kernel", …)` → `{"gru_1": {"kernel": …}}`; of what lies between only the ends count.
+
+    If a layer has the same end twice, the second one is `kernel#2`.
+    """
+    layers: dict[str, dict[str, object]] = {}
+    for path, value in named:
+        layer, name = path.partition("/")[0], path.rpartition("/")[2]
+        variables = layers.setdefault(layer, {})
+        same = sum(key.partition("#")[0] == name for key in variables)
+        variables[f"{name}#{same + 1}" if same else name] = value
+    return layers
+
+
+def _variables_of(layer) -> dict[str, object]:
+    return _by_layer((f"{layer.name}/{v.path}", v) for v in layer.weights)[layer.name]
+
+
+def _kept(checkpoint: Checkpoint) -> dict[str, dict[str, np.ndarray]]:
+    """The weights by layer, moving averages in place of those that have one."""
+    arrays = sorted(checkpoint.arrays.items())  # model/000/gru_1/kernel, average/000/…
+    kinds = {
+        kind: _by_layer((n.split("/", 2)[2], a) for n, a in arrays if n.startswith(f"{kind}/"))
+        for kind in ("model", "average")
+    }
+    averages = kinds["average"]
+    return {layer: own | averages.get(layer, {}) for layer, own in kinds["model"].items()}
+
+
+def _wanted(model, names: Sequence[str] | None, other: OtherRun) -> list:
+    """The layers of a model to be taken, all of which the other run has."""
+    having = {layer.name: layer for layer in model.layers if layer.weights}
+    for name in names or ():
+        if name not in having:
+            raise CheckpointError(
+                f"Experiment.init_layers: the model has no layer '{name}', only"
+                f" {', '.join(having)}.{did_you_mean(name, having)}"
+            )
+    wanted = [layer for layer in having.values() if _is_body(layer)]
+    if names is not None:
+        wanted = [having[name] for name in names]
+    missing = [layer.name for layer in wanted if layer.name not in other.layers]
+    if missing:
+        raise _refusal(other, f"it has no {' and no '.join(missing)}")
+    if not wanted:
+        raise _refusal(other, "the model has no embedding or recurrent layer; name others")
+    return wanted
+
+
+def _is_body(layer) -> bool:
+    """Whether a layer says something of words and texts, and not of what is predicted."""
+    import keras
+
+    from sentiment_train.layers.embedding import Embedding
+    from sentiment_train.layers.recurrence import KerasRecurrence, Recurrence
+
+    recurrent = (Recurrence, KerasRecurrence, keras.layers.RNN, keras.layers.Bidirectional)
+    return isinstance(layer, (Embedding, keras.layers.Embedding, *recurrent))
+
+
+def _rows_are_words(layer, name: str) -> bool:
+    """Whether a variable has a row for each word."""
+    one_hot = name == "kernel" and getattr(layer, "one_hot_size", None) is not None
+    return name == "embeddings" or one_hot
+
+
+def _vocabulary_of(directory: str) -> tuple[str, ...]:
+    try:
+        return load_vocabulary(directory)
+    except DataError as error:
+        raise CheckpointError(
+            f"Experiment.init_from matches embeddings by word: {error.message}"
+        ) from None
+
+
+def _refusal(other: OtherRun, why: str) -> CheckpointError:
+    return CheckpointError(
+        f"Experiment.init_from = '{other.path}': {why}. There are {other.described()}. Make the"
+        " shapes equal, or name the layers to be taken: Experiment.init_layers = ('embedding',)."
+    )
+
+
+def _shape(array) -> str:
+    return "×".join(map(str, array.shape)) or "scalar"
