@@ -1,0 +1,302 @@
+"""The questions of document 002, answered by training the variants of gin/scratch_rnn.gin.
+
+    python -m benchmarks.recurrence --write      # all of it, and the tables of docs/recurrence.md
+    python -m benchmarks.recurrence --only=last --only=gru_last
+    python -m benchmarks.recurrence --fresh      # trains nothing: gradients of fresh weights
+
+A variant whose run is done is not trained again, so the command can be stopped and repeated.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from absl import app, flags
+
+from benchmarks import gradient_norm
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "recurrence.md"
+PICTURE = ROOT / "docs" / "gradient_norm.png"
+COMMAND = "python -m benchmarks.recurrence"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is written in the table, and what differs from gin/scratch_rnn.gin."""
+
+    what: str
+    bindings: tuple[str, ...] = ()
+
+
+def _model(**values) -> tuple[str, ...]:
+    return tuple(f"RecurrentClassifier.{name} = {value!r}" for name, value in values.items())
+
+
+VARIANTS = {
+    "base": Variant("as in the file"),
+    "one_hot": Variant("one-hot words", _model(input="one_hot")),
+    "words_1000": Variant("a vocabulary of 1,000", ("Vocabulary.max_size = 1000",)),
+    "last": Variant("the last state", _model(pooling="last")),
+    "mean_logits": Variant("the mean of the logits", _model(pooling="mean_logits")),
+    "mean_probabilities": Variant(
+        "the mean of the probabilities", _model(pooling="mean_probabilities")
+    ),
+    "softmax": Variant("two logits, softmax", _model(output="softmax")),
+    "head": Variant("the first 200 words", ("WordEncoder.truncation = 'keep_head'",)),
+    "tail": Variant("the last 200 words", ("WordEncoder.truncation = 'keep_tail'",)),
+    "leave_out": Variant(
+        "longer reviews left out of training, read whole in the test",
+        ("WordEncoder.max_length = None", "Buckets.leave_out_above = 200"),
+    ),
+    "padded_after": Variant(
+        "the last state, padded behind to 200, not masked",
+        _model(pooling="last", masked=False, padding="right", pad_to=200),
+    ),
+    "padded_before": Variant(
+        "the last state, padded in front to 200, not masked",
+        _model(pooling="last", masked=False, padding="left", pad_to=200),
+    ),
+    "gru": Variant("GRU, mean", _model(cell="gru")),
+    "lstm": Variant("LSTM, mean", _model(cell="lstm")),
+    "gru_last": Variant("GRU, the last state", _model(cell="gru", pooling="last")),
+    "lstm_last": Variant("LSTM, the last state", _model(cell="lstm", pooling="last")),
+    "learned_start": Variant("a learned initial state", _model(initial_state="learned")),
+}
+# The first of each is what the others are compared with.
+QUESTIONS = {
+    "input": ("base", "one_hot", "words_1000"),
+    "steps": ("base", "last", "mean_logits", "mean_probabilities"),
+    "output": ("base", "softmax"),
+    "cutting": ("base", "head", "tail", "leave_out"),
+    "side": ("last", "padded_after", "padded_before"),
+    "cell": ("base", "gru", "lstm", "last", "gru_last", "lstm_last"),
+    "start": ("base", "learned_start"),
+}
+READ_BY_THE_LAST_STATE = ("last", "gru_last", "lstm_last")  # what gradients are followed in
+WRITES_NOTHING = ("Experiment.export = False", "Experiment.report = None")
+QUICK = ("Splits.max_examples = 300", "Training.length = '3 steps'")
+
+
+def checked_runs(names: Sequence[str], quick: bool) -> list:
+    """The `CheckedRun`s of variants."""
+    from sentiment_train.campaigns.campaign import PlannedRun, check
+
+    files = (str(ROOT / "gin" / "scratch_rnn.gin"),)
+    extra = WRITES_NOTHING + (QUICK if quick else ())
+    return [check(PlannedRun(n, files, VARIANTS[n].bindings + extra)) for n in names]
+
+
+def accuracy_tables(results: dict[str, dict]) -> dict[str, str]:
+    """A markdown table for every question.
+
+    Args:
+      results: `results.json` by variant; a variant without any has a row of dashes.
+    """
+    tables = {}
+    for question, names in QUESTIONS.items():
+        lines = [
+            "| variant | test accuracy (95 %) | against the first, points | validation | seconds |",
+            "|---|---:|---:|---:|---:|",
+        ]
+        lines += [_row(name, names[0], results) for name in names]
+        tables[question] = "\n".join(lines)
+    return tables
+
+
+def _row(name: str, first: str, results: dict[str, dict]) -> str:
+    what = VARIANTS[name].what
+    if name not in results:
+        return f"| {what} | – | – | – | – |"
+    found = results[name]
+    low, high = found["details"]["test"]["accuracy_interval"]
+    against = ""
+    if name != first and first in results:
+        against = difference(found["test"], results[first]["test"])
+    return (
+        f"| {what} | {found['test']['accuracy']:.4f} ({low:.3f}–{high:.3f}) | {against}"
+        f" | {found['validation']['accuracy']:.4f} | {found['train_seconds']:.0f} |"
+    )
+
+
+def difference(metrics: dict, first: dict) -> str:
+    """Of two accuracies, in points, with the half width of its 95 % interval.
+
+    As if the two were of different reviews, which is too wide: they are of the same ones.
+    """
+    variances = [m["accuracy"] * (1 - m["accuracy"]) / m["examples"] for m in (metrics, first)]
+    half = 1.96 * math.sqrt(sum(variances))
+    return f"{100 * (metrics['accuracy'] - first['accuracy']):+.1f} ± {100 * half:.1f}"
+
+
+def padding_table(whole, cut) -> str:
+    """How much of the batches is padding, in five ways; nothing is trained for it.
+
+    Args:
+      whole, cut: `[n]` tokens of each training review, before and after the cutting to 200.
+    """
+    from sentiment_train.data.bucketing import Buckets, BucketTable, LongestInBatch
+
+    def buckets(lengths):
+        return Buckets().table(lengths, int(lengths.max()))
+
+    def all_alike(lengths):
+        return BucketTable((int(lengths.max()),), (1,))
+
+    ways = [
+        ("whole", f"to the longest of all, {whole.max():,} words", whole, all_alike(whole)),
+        ("whole", "to the longest of 32 random ones", whole, LongestInBatch(32)),
+        ("whole", "to the longest of ten buckets", whole, buckets(whole)),
+        ("cut to 200", "to 200 words", cut, all_alike(cut)),
+        ("cut to 200", "to the longest of ten buckets", cut, buckets(cut)),
+    ]
+    lines = ["| reviews | padded | padding | places for each word |", "|---|---|---:|---:|"]
+    for reviews, padded, lengths, shapes in ways:
+        share = shapes.padding_share(lengths)
+        lines.append(f"| {reviews} | {padded} | {share:.1%} | {1 / (1 - share):.2f} |")
+    return "\n".join(lines)
+
+
+def gradient_table(fadings: Sequence[gradient_norm.Fading]) -> str:
+    """What is left of the gradient so many steps before the end."""
+    steps = (1, 10, 50, 100, 200)
+    head = " | ".join(f"{step} back" for step in steps)
+    lines = [f"| cell | weights | {head} |", "|---|---|" + "---:|" * len(steps)]
+    for fading in fadings:
+        left = " | ".join(f"{fading.left(step):.2g}" for step in steps)
+        lines.append(f"| {fading.cell} | {'trained' if fading.trained else 'fresh'} | {left} |")
+    return "\n".join(lines)
+
+
+def with_tables(page: str, tables: dict[str, str]) -> str:
+    """A page with the blocks between its markers replaced.
+
+    Raises:
+      ValueError: unless the page has exactly one block for each table.
+    """
+    for name, table in tables.items():
+        begin, end = f"<!-- begin: {COMMAND} ({name}) -->", "<!-- end -->"
+        block = re.compile(f"{re.escape(begin)}\n.*?{end}", re.DOTALL)
+        if len(block.findall(page)) != 1:
+            raise ValueError(f"the page needs one block {begin} … {end}")
+        page = block.sub(lambda _, b=begin, t=table, e=end: f"{b}\n\n{t}\n\n{e}", page)
+    return page
+
+
+class Benchmark:
+    """The variants as a campaign, and what is made of their runs."""
+
+    def __init__(self, names: Sequence[str], runs: str, cache: str, quick: bool):
+        from sentiment_train.campaigns.campaign import Campaign
+
+        self.cache = cache
+        self.campaign = Campaign(runs, "--runs", checked_runs(names, quick), cache)
+
+    def train(self) -> None:
+        """Trains what is not done yet."""
+        with self.campaign.held():
+            self.campaign.run(1, lambda name: None)
+
+    def done(self) -> dict:
+        """The finished runs by name, each a `Standing`."""
+        standings = self.campaign.standings()
+        return {s.run.plan.name: s for s in standings if s.status == "done"}
+
+    def fadings(self, fresh_only: bool) -> list[gradient_norm.Fading]:
+        """Of the networks that read the last state: fresh weights, and trained ones if any."""
+        from sentiment_train.experiment import Assembly
+        from sentiment_train.run import Run
+
+        done, found = self.done(), []
+        for checked in self.campaign.runs:
+            name = checked.plan.name
+            if name not in READ_BY_THE_LAST_STATE:
+                continue
+            assembly = Assembly(checked.experiment, self.cache)
+            found.append(gradient_norm.fading_of(assembly, trained=False))
+            if name in done and not fresh_only:
+                with Run(assembly, self.campaign.of(checked)).best_weights():
+                    found.append(gradient_norm.fading_of(assembly, trained=True))
+        return found
+
+    def padding(self) -> str:
+        """The table of padding, from the lengths of the training reviews."""
+        from sentiment_train.experiment import Assembly
+
+        lengths = {}
+        for checked in self.campaign.runs:
+            if (name := checked.plan.name) in ("base", "leave_out"):
+                assembly = Assembly(checked.experiment, self.cache)
+                lengths[name] = assembly.data.splits["train"].lengths
+        return padding_table(lengths["leave_out"], lengths["base"])
+
+
+def measure(values) -> dict[str, str]:
+    """What the flags ask for; the tables by name."""
+    from sentiment_train import quiet
+
+    quiet.import_tensorflow()
+    names = values.only or (READ_BY_THE_LAST_STATE if values.fresh else list(VARIANTS))
+    benchmark = Benchmark(names, values.runs, os.path.expanduser(values.cache_dir), values.quick)
+    if not values.fresh:
+        benchmark.train()
+    tables = {}
+    if not values.fresh:
+        results = {name: standing.results for name, standing in benchmark.done().items()}
+        tables = accuracy_tables(results)
+    if {"base", "leave_out"} <= set(names):
+        tables["padding"] = benchmark.padding()
+    if fadings := benchmark.fadings(values.fresh):
+        tables["gradient"] = gradient_table(fadings)
+        picture = PICTURE if values.write else pathlib.Path(values.runs) / PICTURE.name
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(gradient_norm.picture(fadings))
+    return tables
+
+
+def main(argv) -> int:
+    del argv
+    from sentiment_train.errors import UserError
+
+    values = flags.FLAGS
+    try:
+        if values.write and (values.only or values.fresh or values.quick):
+            raise UserError(
+                "--write is for the whole benchmark; leave out --only, --fresh, --quick"
+            )
+        tables = measure(values)
+    except UserError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return error.exit_code
+    for name, table in tables.items():
+        print(f"\n{name}\n\n{table}")
+    if values.write:
+        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
+    return 0
+
+
+def define_flags(flag_values=flags.FLAGS) -> None:
+    """Defined by the command, so that a process may import several benchmarks."""
+    options = {"flag_values": flag_values}
+    flags.DEFINE_string("runs", "runs/recurrence", "Folder of the run directories.", **options)
+    flags.DEFINE_multi_enum("only", [], list(VARIANTS), "Train only this variant.", **options)
+    flags.DEFINE_bool("fresh", False, "Only the gradients of fresh weights.", **options)
+    flags.DEFINE_bool("quick", False, "300 reviews and 3 steps: shows that it works.", **options)
+    flags.DEFINE_bool("write", False, "Write tables and picture into docs/.", **options)
+    flags.DEFINE_string(
+        "cache_dir",
+        os.environ.get("SENTIMENT_TRAIN_CACHE", "~/.cache/sentiment_train"),
+        "Local directory of encoded data sets.",
+        **options,
+    )
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)
