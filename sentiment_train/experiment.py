@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,24 +18,27 @@ import sentiment_train.data.sources.directory
 import sentiment_train.data.sources.jsonl
 import sentiment_train.data.sources.packaged
 import sentiment_train.data.sources.tfds
+import sentiment_train.models.language_model
+import sentiment_train.models.mlp
 import sentiment_train.models.recurrent
 import sentiment_train.training.optimizers
 import sentiment_train.training.schedules  # noqa: F401
 from sentiment_train.config import Part
 from sentiment_train.data import batches as batching
 from sentiment_train.data.batches import PlannedBatch, RowSlice
-from sentiment_train.data.bucketing import Buckets, BucketTable
+from sentiment_train.data.bucketing import BatchShapes, Buckets, BucketTable
 from sentiment_train.data.encoders import WordEncoder, encode_all
 from sentiment_train.data.prepare import PreparedData, prepare
 from sentiment_train.data.splits import Splits
 from sentiment_train.data.store import EncodedSplit
 from sentiment_train.errors import ConfigError, DataError
-from sentiment_train.evaluation.metrics import metric_names
+from sentiment_train.published import Published
 from sentiment_train.reports.console import Console
+from sentiment_train.reports.settings import Report
 from sentiment_train.runtime.runtime import Runtime, decide
 from sentiment_train.runtime.stop_request import StopRequest
 from sentiment_train.schema import Batch, Encoder, ModelConfig, ModelInputs, Source, check_batch
-from sentiment_train.training.losses import CrossEntropy
+from sentiment_train.training.losses import CrossEntropy, Loss
 from sentiment_train.training.optimizers import Adam
 from sentiment_train.training.schedules import ConstantSchedule
 from sentiment_train.training.settings import Checkpointing, Training, Validation
@@ -50,14 +54,18 @@ class Experiment(Part):
     splits: Splits = field(default_factory=Splits)
     encoder: Encoder = field(default_factory=WordEncoder)
     buckets: Buckets = field(default_factory=Buckets)
-    loss: CrossEntropy = field(default_factory=CrossEntropy)
+    loss: Loss = field(default_factory=CrossEntropy)
     optimizer: Any = field(default_factory=Adam)  # anything with build(schedule)
     schedule: Any = field(default_factory=ConstantSchedule)  # … build(total_steps, per_epoch)
     training: Training = field(default_factory=Training)
     validation: Validation = field(default_factory=Validation)
     checkpointing: Checkpointing = field(default_factory=Checkpointing)
     runtime: Runtime = field(default_factory=Runtime)
+    init_from: str | None = None  # a run to take the weights of embedding and recurrent layers from
+    init_layers: tuple[str, ...] | None = None  # others to take instead, by name
     export: bool = True  # whether a finished run writes its SavedModel
+    report: Report | None = field(default_factory=Report)  # None: only results.json
+    published: Published | None = None  # what others reported for it; shapes no result
 
     def check(self):
         for name in ("optimizer", "schedule"):
@@ -66,6 +74,31 @@ class Experiment(Part):
                 self.refuse(name, f"is a class; write @{part.__name__}() with brackets.")
             if not callable(getattr(part, "build", None)):
                 self.refuse(name, "has no method `build`.")
+        self._check_that_something_is_left_out()
+        if self.export and getattr(self.model, "depends_on_padding", False):
+            self.refuse(
+                "export",
+                "cannot be: the model sees padding, so what it says of a text depends on the texts"
+                " beside it. Set it to False, or give the model masked = True or pad_to.",
+            )
+        if self.init_layers is not None and self.init_from is None:
+            self.refuse("init_layers", "needs a run to take them from: Experiment.init_from.")
+        made_for = getattr(self.model, "predicts", "labels")
+        if self.loss.predicts != made_for:
+            self.refuse("loss", f"predicts {self.loss.predicts}, but the model {made_for}.")
+
+    def _check_that_something_is_left_out(self):
+        above, cut = self.buckets.leave_out_above, getattr(self.encoder, "max_length", None)
+        if above is not None and cut is not None and cut <= above:
+            self.buckets.refuse(
+                "leave_out_above",
+                f"leaves nothing out: {type(self.encoder).__name__} cuts every text to {cut} tokens"
+                " first. Set its max_length = None, or higher.",
+            )
+
+    def published_values(self) -> dict | None:
+        """What others reported, as JSON values."""
+        return dataclasses.asdict(self.published) if self.published else None
 
 
 class Assembly:
@@ -82,14 +115,14 @@ class Assembly:
         self.is_chief = self.devices.cluster.is_chief
         self.console = Console(silent=not self.is_chief)
         self.should_stop = StopRequest(self.devices)
-        self._cache = cache
+        self.cache = cache
 
     @cached_property
     def data(self) -> PreparedData:
         """The encoded splits; read from the cache if the same ones were made before."""
         e = self.experiment
         say = lambda text: self.console.say("data", text)  # noqa: E731
-        data = prepare(e.source, e.splits, e.encoder, self._cache, say)
+        data = prepare(e.source, e.splits, e.encoder, self.cache, say)
         if e.validation.best_by is not None and "validation" not in data.splits:
             raise DataError(
                 f"There is no validation split to choose the best weights by: a share of"
@@ -97,33 +130,46 @@ class Assembly:
                 f" {len(data.class_names)} classes is none. Raise Splits.validation, bring more"
                 " examples, or set Validation.best_by = None to keep the last weights."
             )
-        names = metric_names(data.class_names)
+        names = e.loss.metric_names(data.class_names)
         if e.validation.best_by not in (None, *names):
             e.validation.refuse("best_by", f"is no metric; known: {', '.join(names)}.")
         return data
 
     @cached_property
-    def buckets(self) -> BucketTable:
-        """The shapes of all batches."""
-        return self.experiment.buckets.table(self.data.splits["train"].lengths, self.data.longest)
+    def buckets(self) -> BatchShapes:
+        """How rows are cut into batches, and the shapes of these."""
+        buckets = self.experiment.buckets
+        compiled = self.decisions.jit_compile or self.devices.kind == "tpu"
+        if buckets.pad_to == "longest_in_batch" and compiled:
+            buckets.refuse(
+                "pad_to",
+                "has a new shape for nearly every batch, and XLA would compile each of them. Use"
+                " 'bucket', or Runtime.xla = 'off' on a device that is not a TPU.",
+            )
+        return buckets.table(self.data.splits["train"].lengths, self.data.longest)
+
+    @cached_property
+    def trained_rows(self) -> np.ndarray:
+        """`[m] int64` the rows of the training split that are trained on."""
+        train = self.data.splits["train"]
+        return self.experiment.buckets.trained_rows(train.lengths, train.labels)
 
     @cached_property
     def steps_per_epoch(self) -> int:
         """Optimizer updates of an epoch."""
-        lengths = self.data.splits["train"].lengths
-        return -(
-            -int(self.buckets.batches_per_epoch(lengths).sum())
-            // self.experiment.training.accumulate_batches
-        )
+        lengths = self.data.splits["train"].lengths[self.trained_rows]
+        batches = self.buckets.batches_per_epoch(lengths)
+        return -(-batches // self.experiment.training.accumulate_batches)
 
-    def new_model(self, scope=None, use_cudnn: bool | str | None = None):
+    def new_model(self, scope=None, use_cudnn: bool | None = None):
         """A Keras model with fresh weights, in the scope of a strategy or of none.
 
         Args:
           use_cudnn: in place of what the runtime decided.
 
         Raises:
-          ConfigError: if its output is not one logit per class (or one for two classes).
+          ConfigError: if its output is not what the loss is for: one logit per class (or one for
+            two classes), or the sums of a language model.
         """
         import keras
 
@@ -135,10 +181,11 @@ class Assembly:
             self.data.encoder.vocabulary_size,
             len(self.data.class_names),
             self.decisions.use_cudnn if use_cudnn is None else use_cudnn,
+            getattr(self.data.encoder, "max_length", None),
         )
         with scope or contextlib.nullcontext():
             model = self.experiment.model.build(inputs)
-        _check_output(model, inputs.num_classes)
+        _check_output(model, inputs.num_classes, self.experiment.loss.predicts)
         return model
 
     @cached_property
@@ -149,11 +196,26 @@ class Assembly:
     def order(self, epoch: int) -> list[PlannedBatch]:
         """The global batches of a training epoch."""
         lengths = self.data.splits["train"].lengths
-        return batching.epoch_order(lengths, self.buckets, self.decisions.seed, epoch)
+        seed, rows = self.decisions.seed, self.trained_rows
+        return batching.epoch_order(lengths, self.buckets, seed, epoch, rows)
 
     def read(self, planned: Sequence[PlannedBatch]) -> Iterator[Batch]:
         """Training batches, distributed over the replicas."""
         return self._read(self.data.splits["train"], planned)
+
+    def batch_of_any_length(self):
+        """A `Batch` of `tf.TypeSpec`s with an open length, as `read` gives them; None with buckets.
+
+        Where lengths are not known beforehand, one trace serves them all.
+        """
+        if self.experiment.buckets.pad_to == "bucket":
+            return None
+        import tensorflow as tf
+
+        rows = np.full(self.buckets.batch_size, batching.FILLER)
+        two = self.read([PlannedBatch(length, rows, 0) for length in (1, 2)])
+        specs = [tf.nest.map_structure(tf.type_spec_from_value, batch) for batch in two]
+        return tf.nest.map_structure(lambda a, b: a.most_specific_common_supertype([b]), *specs)
 
     def _read(self, split: EncodedSplit, planned: Sequence[PlannedBatch]) -> Iterator[Batch]:
         devices = self.devices
@@ -171,9 +233,14 @@ class Assembly:
         from sentiment_train.evaluation.evaluator import Evaluator
 
         decisions = self.decisions
-        return Evaluator(self.model, decisions.strategy, decisions.jit_compile, self.should_stop)
+        evaluator = Evaluator(
+            self.model, decisions.strategy, decisions.jit_compile, self.should_stop
+        )
+        if (batch := self.batch_of_any_length()) is not None:
+            evaluator.logits_of.get_concrete_function(batch.features)
+        return evaluator
 
-    def predict(self, split: EncodedSplit, buckets: BucketTable):
+    def predict(self, split: EncodedSplit, buckets: BatchShapes):
         """`Predictions` of the current weights for every row of a split."""
         planned = batching.stored_order(split.lengths, buckets)
         rows = [p.rows for p in planned]
@@ -183,9 +250,8 @@ class Assembly:
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Metrics of the current weights on a split."""
-        from sentiment_train.evaluation.metrics import measure
-
-        return measure(self.predict(self.data.splits[split], self.buckets), self.data.class_names)
+        predictions = self.predict(self.data.splits[split], self.buckets)
+        return self.experiment.loss.measure(predictions, self.data.class_names)
 
     def logits_of_texts(self, texts: Sequence[bytes]) -> np.ndarray:
         """`[n, 1 or classes]` logits of the current weights, all texts in one padded batch."""
@@ -201,14 +267,16 @@ class Assembly:
         return self.predict(split, one_bucket).logits
 
 
-def _check_output(model, num_classes: int) -> None:
-    """Raises ConfigError unless the logits fit the number of classes."""
+def _check_output(model, num_classes: int, predicts: str) -> None:
+    """Raises ConfigError unless the outputs fit what is predicted."""
     shape, dtype = tuple(model.output_shape), model.output.dtype
     widths = (1, 2) if num_classes == 2 else (num_classes,)
+    what = f"{num_classes} classes"
+    if predicts == "tokens":
+        widths, what = (3,), "the sums of a language model"
     if len(shape) != 2 or shape[1] not in widths or dtype != "float32":
         wanted = " or ".join(f"[batch, {width}]" for width in widths)
         raise ConfigError(
-            f"Experiment.model gives {dtype} {list(shape)} for {num_classes} classes; expected"
-            f" float32 {wanted}.",
+            f"Experiment.model gives {dtype} {list(shape)} for {what}; expected float32 {wanted}.",
             "Experiment.model",
         )

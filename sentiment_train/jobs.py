@@ -14,6 +14,7 @@ from sentiment_train import overview
 from sentiment_train.config import differing_bindings
 from sentiment_train.errors import RunError
 from sentiment_train.experiment import Assembly, Experiment
+from sentiment_train.outcome import Outcome
 from sentiment_train.run import Run
 from sentiment_train.run_directory import RunDirectory
 
@@ -23,7 +24,9 @@ def dry_run(experiment: Experiment, directory: RunDirectory, cache: str) -> None
     print(gin.operative_config_str())
     assembly = Assembly(experiment, cache)
     overview.print_all(assembly, with_table=True)
-    Run(assembly, directory)  # schedule, optimizer and class weights fit the data
+    run = Run(assembly, directory)  # schedule, optimizer and class weights fit the data
+    if directory.status == "new":
+        run.initialise()
     assembly.console.say("run", f"{directory.path} ({directory.status}); nothing was trained")
 
 
@@ -48,7 +51,7 @@ def evaluate(experiment: Experiment, directory: RunDirectory, cache: str) -> Non
     with _claimed(assembly, directory):
         run = Run(assembly, directory)
         with run.best_weights() as checkpoint:
-            metrics = run.evaluate_splits()
+            metrics = Outcome(assembly, directory).measure()
         if assembly.is_chief:
             step = checkpoint.state.step
             directory.write_json("evaluation.json", {**metrics, "step": step})
@@ -62,7 +65,7 @@ def export(experiment: Experiment, directory: RunDirectory, cache: str) -> None:
     with _claimed(assembly, directory):
         run = Run(assembly, directory)
         with run.best_weights():
-            run.export()
+            Outcome(assembly, directory).export()
         assembly.console.say("written", directory.file("saved_model"))
 
 
@@ -104,19 +107,41 @@ def _say_done(assembly: Assembly, directory: RunDirectory) -> None:
     python = os.path.relpath(sys.executable) if "://" not in directory.path else "python"
     if python.startswith(".." + os.sep):
         python = sys.executable
-    for split in ("test", "validation"):
-        if split in results:
-            found = results[split]
-            say("accuracy", f"{found['accuracy']:.4f} on {found['examples']:,} {split} examples")
-            break
+    _say_metrics(assembly, results)
     say(
         "speed",
         f"{results['train_seconds']:.0f} s of training,"
         f" {results['examples_per_second']:.0f} examples/s",
     )
     say("run", f"{directory.path} (done); all numbers in {directory.file('results.json')}")
+    if directory.read("report.html") is not None:
+        say("report", directory.file("report.html"))
     logs, model = map(shlex.quote, map(directory.file, ("tensorboard", "saved_model")))
     say("look", f"{python} -m tensorboard.main --logdir {logs}")
     if assembly.experiment.export:
+        label = "classify" if assembly.experiment.loss.predicts == "labels" else "score"
         predict = f"{python} -m sentiment_train.predict"
-        say("classify", f'{predict} --saved_model={model} --text="I loved every minute."')
+        say(label, f'{predict} --saved_model={model} --text="I loved every minute."')
+
+
+def _say_metrics(assembly: Assembly, results: dict) -> None:
+    """How good the kept weights are, and how that compares."""
+    say = assembly.console.say
+    split = next((name for name in ("test", "validation") if name in results), None)
+    if split is None:
+        return
+    found = results[split]
+    where = f"on {found['examples']:,} {split} examples"
+    if "perplexity" in found:
+        say("perplexity", f"{found['perplexity']:.2f} {where}")
+        return
+    interval = ""
+    if "details" in results:  # a run of version 0.1 has none
+        low, high = results["details"][split]["accuracy_interval"]
+        interval = f" (95%: {low:.4f} to {high:.4f})"
+    several = len(results["classes"]) > 2
+    macro_f1 = f", macro-F1 {found['macro_f1']:.4f}" if several else ""
+    say("accuracy", f"{found['accuracy']:.4f}{interval} {where}{macro_f1}")
+    if baseline := results.get("baseline"):
+        none = f"none — {baseline.get('none_because')}"
+        say("baseline", baseline.get("sentence", none))

@@ -6,10 +6,17 @@ from collections import Counter
 
 import numpy as np
 
+from sentiment_train.data.bucketing import LongestInBatch
 from sentiment_train.data.store import BAD_ROWS
 from sentiment_train.data.vocabulary import UNKNOWN_ID
 from sentiment_train.experiment import Assembly
 from sentiment_train.training.duration import to_steps
+
+_LEFT_OUT = {
+    "duplicates": "duplicates removed",
+    "beyond_max": "more than Splits.max_examples not taken",
+    "bad_rows": "bad rows skipped",
+}
 
 
 def print_data(assembly: Assembly) -> None:
@@ -17,17 +24,16 @@ def print_data(assembly: Assembly) -> None:
     data, say = assembly.data, assembly.console.say
     counts = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
     found = data.found
-    left_out = [
-        f"{found[key]:,} {what}"
-        for key, what in [("duplicates", "duplicates removed"), ("bad_rows", "bad rows skipped")]
-        if found[key]
-    ]
+    left_out = [f"{found[key]:,} {what}" for key, what in _LEFT_OUT.items() if found[key]]
     if found["conflicting"]:
         left_out.append(f"{found['conflicting']:,} of the duplicates had another label")
+    if assembly.experiment.splits.confidence_above is not None:
+        left_out.append(f"{found['low_confidence']:,} of low confidence left out of training")
     say("data", "; ".join([f"{data.description}: {counts}", *left_out]))
     if found["bad_rows"]:
         say("", f"the first of them: {data.directory}/{BAD_ROWS}")
-    labels = Counter(data.splits["train"].labels.tolist())
+    _say_too_long(assembly)
+    labels = Counter(data.splits["train"].labels[assembly.trained_rows].tolist())
     shares = [f"{name} {labels[i] / labels.total():.1%}" for i, name in enumerate(data.class_names)]
     say("classes", ", ".join(shares))
     tokens = data.splits["train"].tokens
@@ -36,22 +42,40 @@ def print_data(assembly: Assembly) -> None:
     say("text", f"{size:,} ids, {unknown:.1%} of the training tokens are unknown")
 
 
+def _say_too_long(assembly: Assembly) -> None:
+    most = assembly.experiment.buckets.leave_out_above
+    if most is not None:
+        count = len(assembly.data.splits["train"]) - len(assembly.trained_rows)
+        text = f"{count:,} texts longer than {most} tokens left out of training"
+        assembly.console.say("", text)
+
+
+def _trained_lengths(assembly: Assembly) -> np.ndarray:
+    return assembly.data.splits["train"].lengths[assembly.trained_rows]
+
+
 def print_buckets(assembly: Assembly) -> None:
     """The shapes and the padding."""
-    table, lengths = assembly.buckets, assembly.data.splits["train"].lengths
+    table, lengths = assembly.buckets, _trained_lengths(assembly)
+    padding = table.padding_share(lengths)
+    if isinstance(table, LongestInBatch):
+        rows = f"batches of {table.batch_size} random rows, padded to the longest of each"
+        assembly.console.say("buckets", f"{rows}; {padding:.1%} padding")
+        return
     shapes = " ".join(
         f"[{rows}×{length}]" for rows, length in zip(table.batch_sizes, table.lengths, strict=True)
     )
-    padding = table.padding_share(lengths)
     assembly.console.say("buckets", f"{len(table.lengths)} shapes, {padding:.1%} padding  {shapes}")
 
 
 def print_bucket_table(assembly: Assembly) -> None:
     """One line for each bucket: its shape, its share of the rows, its padding."""
-    table, lengths = assembly.buckets, assembly.data.splits["train"].lengths
+    table, lengths = assembly.buckets, _trained_lengths(assembly)
+    if isinstance(table, LongestInBatch):
+        return
     say = assembly.console.say
     say("", "  length   rows  examples  batches  padding")
-    bucket_of, batches = table.bucket_of(lengths), table.batches_per_epoch(lengths)
+    bucket_of, batches = table.bucket_of(lengths), table.batches_per_bucket(lengths)
     for i, (length, rows) in enumerate(zip(table.lengths, table.batch_sizes, strict=True)):
         members = lengths[bucket_of == i]
         places = int(batches[i]) * rows * length

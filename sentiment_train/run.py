@@ -1,17 +1,30 @@
-"""An experiment in its run directory: restored, trained, evaluated, exported."""
+"""An experiment in its run directory: restored, trained to the end; `outcome` does the rest."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
+import os
+from typing import TYPE_CHECKING
 
 import gin
 
 from sentiment_train import overview
-from sentiment_train.errors import CheckpointError, DivergedError, Interrupted, RunError
+from sentiment_train.errors import (
+    CheckpointError,
+    DivergedError,
+    Interrupted,
+    RunError,
+    UserError,
+)
 from sentiment_train.experiment import Assembly
+from sentiment_train.outcome import Outcome
 from sentiment_train.run_directory import RunDirectory
 from sentiment_train.training.duration import to_steps
+
+if TYPE_CHECKING:
+    from sentiment_train.training.initial_weights import Origin
 
 
 class Run:
@@ -32,7 +45,7 @@ class Run:
         from sentiment_train.training.step import TrainStep
 
         assembly, experiment = self.assembly, self.assembly.experiment
-        model, labels = assembly.model, assembly.data.splits["train"].labels
+        model, labels = assembly.model, assembly.data.splits["train"].labels[assembly.trained_rows]
         self.total_steps = to_steps(experiment.training.length, assembly.steps_per_epoch)
         self.schedule = experiment.schedule.build(self.total_steps, assembly.steps_per_epoch)
         class_weights = experiment.loss.weights_of_classes(assembly.data.class_names, labels)
@@ -86,7 +99,8 @@ class Run:
             ) from None
 
     def _restore_newest(self):
-        """1. the newest intact checkpoint of this run; 2. fresh weights."""
+        """1. the newest intact checkpoint of this run; 2. another run, as `init_from` says;
+        3. fresh weights."""
         from sentiment_train.training.state import TrainingState
 
         checkpoint = self.checkpoints.newest()
@@ -94,11 +108,43 @@ class Run:
             if self.checkpoints.steps():
                 self.say("warning", "no intact checkpoint is left; training begins anew")
             self.say("run", f"{self.directory.path} (from the start)")
+            self._record(self.initialise())
             return TrainingState()
         self._restore(checkpoint)
         state = checkpoint.state
         self.say("run", f"{self.directory.path} (goes on after step {state.step:,})")
         return state
+
+    def initialise(self) -> Origin | None:
+        """Takes the weights of the run that `Experiment.init_from` names, if it names one.
+
+        Raises:
+          CheckpointError: on every worker, if they cannot be taken on all, or are not the same.
+        """
+        from sentiment_train.training.initial_weights import OtherRun, take
+
+        experiment, devices = self.assembly.experiment, self.assembly.devices
+        if experiment.init_from is None:
+            return None
+        warn = lambda text: self.say("warning", text)  # noqa: E731
+        origin = refused = None
+        try:
+            other = OtherRun(os.path.expanduser(experiment.init_from).rstrip("/"), warn)
+            vocabulary = self.assembly.data.directory
+            origin = take(self.step, vocabulary, other, experiment.init_layers)
+        except UserError as error:
+            refused = error
+        if devices.any_worker(refused is not None):
+            raise refused or CheckpointError("Another worker cannot use Experiment.init_from.")
+        if not devices.same_on_all_workers(int(origin.sha256[:3], 16)):
+            raise CheckpointError(f"The workers do not see the same run in {origin.path}.")
+        self.say("weights", f"{origin.taken} taken from {origin.path} (step {origin.step:,})")
+        return origin
+
+    def _record(self, origin: Origin | None) -> None:
+        """Writes what the run starts from; `Outcome` reads it at the end."""
+        if origin is not None and self.assembly.is_chief:
+            self.directory.write_json("init_from.json", dataclasses.asdict(origin))
 
     def _restore(self, checkpoint) -> None:
         from sentiment_train.training.checkpoints import restore
@@ -161,6 +207,8 @@ class Run:
                 self._save,
                 assembly.should_stop,
             )
+            if (batch := assembly.batch_of_any_length()) is not None:
+                self.step.trace(batch)
             console.start_progress(state.step, self.total_steps)
             try:
                 loop.run(state)
@@ -227,82 +275,23 @@ class Run:
         Raises:
           CheckpointError: if the run has no checkpoint, or the best one is damaged.
         """
-        newest = self.checkpoints.newest()
-        if newest is None:
+        checkpoint = self.checkpoints.best()
+        if checkpoint is None:
             raise CheckpointError(
                 f"{self.directory.path} has no intact checkpoint. Train it first (--mode=train)."
             )
-        best = newest.state.best_step
-        checkpoint = newest if best in (-1, newest.state.step) else self.checkpoints.read(best)
         self._restore(checkpoint)
         with self._averaged():
             yield checkpoint
 
-    def evaluate_splits(self) -> dict[str, dict[str, float]]:
-        """Metrics of all splits but the training split, printed."""
-        metrics = {}
-        for split in ("validation", "test"):
-            if split in self.assembly.data.splits:
-                metrics[split] = self.assembly.evaluate(split)
-                shown = "  ".join(
-                    f"{name} {value:.4f}"
-                    for name, value in metrics[split].items()
-                    if name != "examples"
-                )
-                self.say(split, shown)
-        return metrics
-
     def _finish(self, state) -> None:
-        """Results and SavedModel of the kept weights; only then the run is done."""
-        from sentiment_train.training.checkpoints import arrays_of, weights_digest
-
+        """Results, report and SavedModel of the kept weights; only then the run is done."""
         self.assembly.devices.wait_for_all()  # until the chief has written the last checkpoint
         with self.best_weights() as best:
-            metrics = self.evaluate_splits()
-            variables = self.assembly.model.weights
-            weights = arrays_of({f"{i:03d}/{v.path}": v for i, v in enumerate(variables)})
-            seconds = state.train_seconds
-            results = {
-                **metrics,
-                "steps": state.step,
-                "best_step": best.state.step,
-                "examples_seen": state.examples,
-                "train_seconds": seconds,
-                "examples_per_second": state.examples / seconds if seconds else 0.0,
-                "parameters": self.assembly.model.count_params(),
-                "replicas": self.assembly.devices.replicas,
-                "classes": list(self.assembly.data.class_names),
-                "weights_sha256": weights_digest(weights),
-            }
-            if self.assembly.is_chief:
-                self.directory.write_json("results.json", results)
-            if self.assembly.experiment.export:
-                self.export()
+            Outcome(self.assembly, self.directory).write(state, best.state.step)
             if self.assembly.is_chief:
                 self.directory.set_status("done", step=state.step)
         self.assembly.devices.wait_for_all()  # leaving early would end the chief as well
-
-    def export(self) -> None:
-        """Writes the SavedModel of the current weights and reads it back in a fresh process."""
-        from sentiment_train.export.saved_model import GOLDEN_TEXTS, export
-        from sentiment_train.export.serving import ServingModule
-
-        assembly, directory = self.assembly, self.directory
-        live = assembly.logits_of_texts(GOLDEN_TEXTS)
-        values = [weight.numpy() for weight in assembly.model.weights]
-        if not assembly.is_chief:
-            return
-        self.say("export", "writing the SavedModel and reading it back in a fresh process")
-        # Without a strategy and without cuDNN, so that any machine can serve it.
-        model = assembly.new_model(use_cudnn=False)
-        for weight, value in zip(model.weights, values, strict=True):
-            weight.assign(value)
-        encoder = assembly.experiment.encoder.load(directory.path)
-        module = ServingModule(model, encoder, assembly.data.class_names)
-        exact = assembly.experiment.runtime.precision == "float32"
-        on_cpu = assembly.devices.kind == "cpu"
-        tolerance = 1e-5 if exact and on_cpu else 1e-3 if exact else 5e-2
-        export(module, directory.file("saved_model"), live, tolerance)
 
 
 def _digest(path: str) -> str:

@@ -3,7 +3,9 @@
 config.gin      alone reproduces the run; written before step 1
 operative.gin   the same with every default that was used
 status.json     incomplete | done | diverged
+init_from.json  the weights the run began with, if they are from another run
 vocabulary.txt, checkpoints/, tensorboard/, metrics.jsonl, results.json, saved_model/
+report.html, report.md, and report.json, what they were drawn from besides
 """
 
 from __future__ import annotations
@@ -19,10 +21,14 @@ _SHOWN_DIFFERENCES = 20
 
 
 class RunDirectory:
-    """Paths go through `tf.io.gfile`, so `gs://` and `ram://` work; only the lock is local."""
+    """Paths go through `tf.io.gfile`, so `gs://` and `ram://` work; only the lock is local.
 
-    def __init__(self, path: str):
-        self.path = path.rstrip("/") or path
+    Args:
+      flag: that named the directory; messages say to choose another one by it.
+    """
+
+    def __init__(self, path: str, flag: str = "--model_dir"):
+        self.path, self.flag = path.rstrip("/") or path, flag
 
     def file(self, name: str) -> str:
         """The path of something in the directory."""
@@ -47,10 +53,11 @@ class RunDirectory:
         except filelock.Timeout:
             raise RunError(
                 f"{self.path} is in use by another process. Wait for it to end, or choose another"
-                " --model_dir."
+                f" {self.flag}."
             ) from None
         except OSError as error:
-            raise RunError(f"Cannot write to {self.path}: {error.strerror}. {_ELSEWHERE}") from None
+            reason = error.strerror
+            raise RunError(f"Cannot write to {self.path}: {reason}. {self._elsewhere}") from None
         try:
             yield
         finally:
@@ -63,7 +70,7 @@ class RunDirectory:
             tf.io.gfile.makedirs(self.path)
         except (OSError, tf.errors.OpError) as error:
             reason = getattr(error, "message", error)
-            raise RunError(f"Cannot make {self.path}: {reason}. {_ELSEWHERE}") from None
+            raise RunError(f"Cannot make {self.path}: {reason}. {self._elsewhere}") from None
 
     def claim(
         self, config: str, operative: str, differences: Callable[[str, str, str], list[str]]
@@ -81,22 +88,36 @@ class RunDirectory:
         Raises:
           RunError: listing the differing bindings.
         """
-        written = self.read("config.gin")
-        if written is None or (self.status != "done" and not self._has_checkpoints()):
+        if not self.is_protected:
             self.write("operative.gin", operative)
             self.write("config.gin", config)
             self.set_status("incomplete")
             return
-        before = (self.read("operative.gin") or "") + "\n" + written
-        lines = differences(before, f"{operative}\n{config}", f"{written}\n{config}")
-        if lines:
+        if lines := self.differences(config, operative, differences):
             shown = "\n  ".join(lines[:_SHOWN_DIFFERENCES])
             more = len(lines) - _SHOWN_DIFFERENCES
             rest = f"\n  and {more} more" if more > 0 else ""
             raise RunError(
                 f"{self.path} was made by another configuration:\n  {shown}{rest}\n"
-                "Choose another --model_dir, or go back to that configuration."
+                f"Choose another {self.flag}, or go back to that configuration."
             )
+
+    def differences(
+        self, config: str, operative: str, differences: Callable[[str, str, str], list[str]]
+    ) -> list[str]:
+        """How a configuration differs from that of the directory, in lines; see `claim`."""
+        written = self.read("config.gin")
+        if written is None:
+            return []
+        before = (self.read("operative.gin") or "") + "\n" + written
+        return differences(before, f"{operative}\n{config}", f"{written}\n{config}")
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether something was made here that belongs to its configuration."""
+        if self.read("config.gin") is None:
+            return False
+        return self.status == "done" or self._has_checkpoints()
 
     def _has_checkpoints(self) -> bool:
         import tensorflow as tf
@@ -147,11 +168,12 @@ class RunDirectory:
             tf.io.gfile.rename(partial, self.file(name), overwrite=True)
         except (OSError, tf.errors.OpError) as error:
             reason = getattr(error, "message", error)
-            raise RunError(f"Cannot write {self.file(name)}: {reason}. {_ELSEWHERE}") from None
+            raise RunError(f"Cannot write {self.file(name)}: {reason}. {self._elsewhere}") from None
 
     def write_json(self, name: str, values: dict) -> None:
         """Replaces a JSON file in one step."""
         self.write(name, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
-
-_ELSEWHERE = "Free some space or choose another --model_dir, and run the same command again."
+    @property
+    def _elsewhere(self) -> str:
+        return f"Free some space or choose another {self.flag}, and run the same command again."

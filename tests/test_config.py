@@ -347,7 +347,7 @@ def test_the_shipped_experiments_are_read():
     import sentiment_train.experiment
 
     shipped = pathlib.Path(config.__file__).parents[1] / "gin"
-    for file in shipped.glob("*.gin"):
+    for file in {*shipped.glob("*.gin")} - {shipped / "quick.gin"}:  # an overlay
         experiment = config.make(
             sentiment_train.experiment.Experiment, config.parse([str(file)], [])
         )

@@ -10,7 +10,9 @@ import pytest
 from sentiment_train import config, jobs
 from sentiment_train.errors import ConfigError
 from sentiment_train.experiment import Assembly, Experiment
+from sentiment_train.layers.recurrence import Recurrence
 from sentiment_train.run_directory import RunDirectory
+from sentiment_train.schema import ModelInputs
 
 SMALL = [
     "Experiment.source = @PackagedReviews()",
@@ -23,6 +25,7 @@ SMALL = [
     "Training.length = '6 steps'",
     "Training.log_every = '2 steps'",
     "Experiment.export = False",
+    "Experiment.report = None",
 ]
 
 
@@ -78,9 +81,9 @@ def test_the_configuration_of_a_run_gives_the_same_configuration_again(tmp_path,
         assert gin.operative_config_str() == operative
 
 
-def test_what_is_exported_runs_without_cudnn(cache):
+def test_what_is_exported_runs_without_cudnn(tf, cache):
     model = Assembly(make(), cache).new_model(use_cudnn=False)
-    assert model.get_layer("lstm_1").use_cudnn is False
+    assert type(model.get_layer("lstm_1")) is Recurrence
 
 
 @gin.configurable
@@ -104,3 +107,34 @@ def test_a_model_whose_logits_do_not_fit_the_classes_is_refused(cache):
     experiment = config.make(Experiment, config.parse([], bindings))
     with pytest.raises(ConfigError, match=r"expected float32 \[batch, 1\] or \[batch, 2\]"):
         _ = Assembly(experiment, cache).model
+
+
+@gin.configurable
+class WrongSums(WrongWidth):
+    """It says that it is a language model, but gives logits of one class."""
+
+    predicts = "tokens"
+
+    def build(self, inputs):
+        return super().build(ModelInputs(inputs.vocabulary_size, num_classes=0))
+
+
+def test_a_language_model_must_give_the_sums_of_its_texts(cache):
+    bindings = [line for line in SMALL if "Recurrent" not in line]
+    bindings += ["Experiment.model = @WrongSums()", "Experiment.loss = @NextTokenLoss()"]
+    experiment = config.make(Experiment, config.parse([], bindings))
+    with pytest.raises(ConfigError, match=r"for the sums of a language model; expected .*, 3\]"):
+        _ = Assembly(experiment, cache).model
+
+
+@pytest.mark.parametrize(
+    "binding, message",
+    [
+        ("Experiment.loss = @NextTokenLoss()", "predicts tokens, but the model labels"),
+        ("Experiment.init_layers = ('embedding',)", "needs a run .*: Experiment.init_from"),
+        ("Validation.best_by = 'perplexity'", "is no metric; known: loss, accuracy, macro_f1"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused(cache, binding, message):
+    with pytest.raises(ConfigError, match=message):
+        _ = Assembly(make(binding), cache).data
