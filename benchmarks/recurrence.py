@@ -15,7 +15,6 @@ import pathlib
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from absl import app, flags
 
@@ -27,57 +26,64 @@ PICTURE = ROOT / "docs" / "gradient_norm.png"
 COMMAND = "python -m benchmarks.recurrence"
 
 
-@dataclass(frozen=True)
-class Variant:
-    """What is written in the table, and what differs from gin/scratch_rnn.gin."""
-
-    what: str
-    bindings: tuple[str, ...] = ()
-
-
 def _model(**values) -> tuple[str, ...]:
     return tuple(f"RecurrentClassifier.{name} = {value!r}" for name, value in values.items())
 
 
+# What differs from gin/scratch_rnn.gin.
 VARIANTS = {
-    "base": Variant("as in the file"),
-    "one_hot": Variant("one-hot words", _model(input="one_hot")),
-    "words_1000": Variant("a vocabulary of 1,000", ("Vocabulary.max_size = 1000",)),
-    "last": Variant("the last state", _model(pooling="last")),
-    "mean_logits": Variant("the mean of the logits", _model(pooling="mean_logits")),
-    "mean_probabilities": Variant(
-        "the mean of the probabilities", _model(pooling="mean_probabilities")
-    ),
-    "softmax": Variant("two logits, softmax", _model(output="softmax")),
-    "head": Variant("the first 200 words", ("WordEncoder.truncation = 'keep_head'",)),
-    "tail": Variant("the last 200 words", ("WordEncoder.truncation = 'keep_tail'",)),
-    "leave_out": Variant(
-        "longer reviews left out of training, read whole in the test",
-        ("WordEncoder.max_length = None", "Buckets.leave_out_above = 200"),
-    ),
-    "padded_after": Variant(
-        "the last state, padded behind to 200, not masked",
-        _model(pooling="last", masked=False, padding="right", pad_to=200),
-    ),
-    "padded_before": Variant(
-        "the last state, padded in front to 200, not masked",
-        _model(pooling="last", masked=False, padding="left", pad_to=200),
-    ),
-    "gru": Variant("GRU, mean", _model(cell="gru")),
-    "lstm": Variant("LSTM, mean", _model(cell="lstm")),
-    "gru_last": Variant("GRU, the last state", _model(cell="gru", pooling="last")),
-    "lstm_last": Variant("LSTM, the last state", _model(cell="lstm", pooling="last")),
-    "learned_start": Variant("a learned initial state", _model(initial_state="learned")),
+    "base": (),
+    "one_hot": _model(input="one_hot"),
+    "words_1000": ("Vocabulary.max_size = 1000",),
+    "last": _model(pooling="last"),
+    "mean_logits": _model(pooling="mean_logits"),
+    "mean_probabilities": _model(pooling="mean_probabilities"),
+    "softmax": _model(output="softmax"),
+    "head": ("WordEncoder.truncation = 'keep_head'",),
+    "tail": ("WordEncoder.truncation = 'keep_tail'",),
+    "leave_out": ("WordEncoder.max_length = None", "Buckets.leave_out_above = 200"),
+    "padded_after": _model(pooling="last", masked=False, padding="right", pad_to=200),
+    "padded_before": _model(pooling="last", masked=False, padding="left", pad_to=200),
+    "gru": _model(cell="gru"),
+    "lstm": _model(cell="lstm"),
+    "gru_last": _model(cell="gru", pooling="last"),
+    "lstm_last": _model(cell="lstm", pooling="last"),
+    "learned_start": _model(initial_state="learned"),
 }
-# The first of each is what the others are compared with.
+# The variants that answer each, and what they are called there. All are compared with the first.
 QUESTIONS = {
-    "input": ("base", "one_hot", "words_1000"),
-    "steps": ("base", "last", "mean_logits", "mean_probabilities"),
-    "output": ("base", "softmax"),
-    "cutting": ("base", "head", "tail", "leave_out"),
-    "side": ("last", "padded_after", "padded_before"),
-    "cell": ("base", "gru", "lstm", "last", "gru_last", "lstm_last"),
-    "start": ("base", "learned_start"),
+    "input": {
+        "base": "learned vectors of 64, 20,000 words",
+        "one_hot": "one-hot vectors, 20,000 words",
+        "words_1000": "learned vectors of 64, 1,000 words",
+    },
+    "steps": {
+        "base": "mean of the states",
+        "last": "last state",
+        "mean_logits": "mean of the logits",
+        "mean_probabilities": "mean of the probabilities",
+    },
+    "output": {"base": "one logit, sigmoid", "softmax": "two logits, softmax"},
+    "cutting": {
+        "base": "100 words from each end",
+        "head": "the first 200",
+        "tail": "the last 200",
+        "leave_out": "longer ones left out of training, whole in the test",
+    },
+    "side": {
+        "last": "masked",
+        "padded_after": "to 200, behind, not masked",
+        "padded_before": "to 200, in front, not masked",
+    },
+    "cell": {
+        "base": "simple, mean of the states",
+        "gru": "GRU, mean of the states",
+        "lstm": "LSTM, mean of the states",
+        "last": "simple, last state",
+        "gru_last": "GRU, last state",
+        "lstm_last": "LSTM, last state",
+    },
+    "start": {"base": "zero", "learned_start": "learned"},
 }
 READ_BY_THE_LAST_STATE = ("last", "gru_last", "lstm_last")  # what gradients are followed in
 WRITES_NOTHING = ("Experiment.export = False", "Experiment.report = None")
@@ -90,35 +96,35 @@ def checked_runs(names: Sequence[str], quick: bool) -> list:
 
     files = (str(ROOT / "gin" / "scratch_rnn.gin"),)
     extra = WRITES_NOTHING + (QUICK if quick else ())
-    return [check(PlannedRun(n, files, VARIANTS[n].bindings + extra)) for n in names]
+    return [check(PlannedRun(name, files, VARIANTS[name] + extra)) for name in names]
 
 
 def accuracy_tables(results: dict[str, dict]) -> dict[str, str]:
-    """A markdown table for every question.
+    """A markdown table for every question that some variant has answered.
 
     Args:
-      results: `results.json` by variant; a variant without any has a row of dashes.
+      results: `results.json` by variant.
     """
     tables = {}
-    for question, names in QUESTIONS.items():
-        lines = [
-            "| variant | test accuracy (95 %) | against the first, points | validation | seconds |",
-            "|---|---:|---:|---:|---:|",
-        ]
-        lines += [_row(name, names[0], results) for name in names]
-        tables[question] = "\n".join(lines)
+    for question, variants in QUESTIONS.items():
+        first, rows = next(iter(variants)), []
+        for name, what in variants.items():
+            if name in results:
+                rows.append(_row(what, results[name], results.get(first)))
+        if rows:
+            tables[question] = "\n".join([*_HEAD, *rows])
     return tables
 
 
-def _row(name: str, first: str, results: dict[str, dict]) -> str:
-    what = VARIANTS[name].what
-    if name not in results:
-        return f"| {what} | – | – | – | – |"
-    found = results[name]
+_HEAD = (
+    "| variant | test accuracy (95 %) | against the first, points | validation | seconds |",
+    "|---|---:|---:|---:|---:|",
+)
+
+
+def _row(what: str, found: dict, first: dict | None) -> str:
     low, high = found["details"]["test"]["accuracy_interval"]
-    against = ""
-    if name != first and first in results:
-        against = difference(found["test"], results[first]["test"])
+    against = "" if first in (None, found) else difference(found["test"], first["test"])
     return (
         f"| {what} | {found['test']['accuracy']:.4f} ({low:.3f}–{high:.3f}) | {against}"
         f" | {found['validation']['accuracy']:.4f} | {found['train_seconds']:.0f} |"

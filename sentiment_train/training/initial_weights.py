@@ -110,12 +110,15 @@ def take(step: TrainStep, vocabulary: str, other: OtherRun, layers: Sequence[str
 def _matched_by_word(found, fresh, vocabulary: str, other: OtherRun) -> tuple[np.ndarray, str]:
     """`[words there, …]` and `[words here, …]` → `[words here, …]`, and how many words were known.
 
-    A word that the other run does not know keeps its fresh row.
+    A word that the other run does not know keeps its fresh row. Rows of another size are given back
+    as they are, to be refused.
     """
     there = {word: row for row, word in enumerate(other.words)}
+    if len(there) != len(found):
+        raise _refusal(other, f"{_shape(found)} is not a row for each of its {len(there):,} words")
+    if found.shape[1:] != fresh.shape[1:]:
+        return found, ""
     here = _vocabulary_of(vocabulary)
-    if found.shape[1:] != fresh.shape[1:] or len(there) != len(found):
-        return found, ""  # no rows of words, or of another size: the shapes will be refused
     known = [(row, there[word]) for row, word in enumerate(here) if word in there]
     rows_here, rows_there = map(list, zip(*known, strict=True))
     moved = fresh.copy()

@@ -148,6 +148,7 @@ def test_named_layers_are_all_that_is_taken(saved, start):
         ({"embedding_size": 6}, r"embedding needs embeddings 6×6, there it is 20×4"),
         ({"bidirectional": True}, r"it has no gru_1_backward\."),
         ({"initial_state": "learned"}, r"gru_1 has no hidden"),
+        ({"input": "one_hot"}, r"4×9 is not a row for each of its 20 words"),
         ({"layers": ("embeding",)}, r"no layer 'embeding', only .* Did you mean 'embedding'\?"),
         ({"layers": ("logits",)}, r"it has no logits"),
     ],
