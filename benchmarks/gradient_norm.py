@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,7 +101,18 @@ def norms(layer, table: np.ndarray, head, tokens: np.ndarray, labels: np.ndarray
     return np.stack([tf.norm(gradient, axis=-1) for gradient in wide])
 
 
-def picture(fadings: list[Fading]) -> bytes:
+def table(fadings: Sequence[Fading]) -> str:
+    """Markdown: what is left of the gradient so many steps before the end."""
+    steps = (1, 10, 50, 100, 200)
+    head = " | ".join(f"{step} back" for step in steps)
+    lines = [f"| cell | weights | {head} |", "|---|---|" + "---:|" * len(steps)]
+    for fading in fadings:
+        left = " | ".join(f"{fading.left(step):.2g}" for step in steps)
+        lines.append(f"| {fading.cell} | {'trained' if fading.trained else 'fresh'} | {left} |")
+    return "\n".join(lines)
+
+
+def picture(fadings: Sequence[Fading]) -> bytes:
     """A PNG: a curve for each network; medians, of trained ones with the middle half shaded."""
     from matplotlib.figure import Figure
 

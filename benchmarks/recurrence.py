@@ -124,7 +124,9 @@ _HEAD = (
 
 def _row(what: str, found: dict, first: dict | None) -> str:
     low, high = found["details"]["test"]["accuracy_interval"]
-    against = "" if first in (None, found) else difference(found["test"], first["test"])
+    against = ""
+    if first is not None and first is not found:
+        against = difference(found["test"], first["test"])
     return (
         f"| {what} | {found['test']['accuracy']:.4f} ({low:.3f}–{high:.3f}) | {against}"
         f" | {found['validation']['accuracy']:.4f} | {found['train_seconds']:.0f} |"
@@ -166,17 +168,6 @@ def padding_table(whole, cut) -> str:
     for reviews, padded, lengths, shapes in ways:
         share = shapes.padding_share(lengths)
         lines.append(f"| {reviews} | {padded} | {share:.1%} | {1 / (1 - share):.2f} |")
-    return "\n".join(lines)
-
-
-def gradient_table(fadings: Sequence[gradient_norm.Fading]) -> str:
-    """What is left of the gradient so many steps before the end."""
-    steps = (1, 10, 50, 100, 200)
-    head = " | ".join(f"{step} back" for step in steps)
-    lines = [f"| cell | weights | {head} |", "|---|---|" + "---:|" * len(steps)]
-    for fading in fadings:
-        left = " | ".join(f"{fading.left(step):.2g}" for step in steps)
-        lines.append(f"| {fading.cell} | {'trained' if fading.trained else 'fresh'} | {left} |")
     return "\n".join(lines)
 
 
@@ -259,7 +250,7 @@ def measure(values) -> dict[str, str]:
     if {"base", "leave_out"} <= set(names):
         tables["padding"] = benchmark.padding()
     if fadings := benchmark.fadings(values.fresh):
-        tables["gradient"] = gradient_table(fadings)
+        tables["gradient"] = gradient_norm.table(fadings)
         picture = PICTURE if values.write else pathlib.Path(values.runs) / PICTURE.name
         picture.parent.mkdir(parents=True, exist_ok=True)
         picture.write_bytes(gradient_norm.picture(fadings))

@@ -154,7 +154,7 @@ def test_the_picture_of_gradients_is_small():
     png = gradient_norm.picture(fadings)
     assert png.startswith(b"\x89PNG")
     assert len(png) < 60_000
-    assert recurrence.gradient_table(fadings).count("trained") == 3
+    assert gradient_norm.table(fadings).count("trained") == 3
 
 
 @pytest.mark.slow
