@@ -191,8 +191,11 @@ def _binding_items(statements: Iterable) -> Iterator[tuple[str, str]]:
             yield (f"{name}.{s.arg_name}" if s.arg_name else f"%{name}"), repr(s.value)
 
 
-# What others reported may be mended without making a run another one.
-_SHAPES_NOTHING = re.compile(r"(.*/)?Published\.|Experiment\.published$")
+# What comes after the training, and what others reported, may be changed in a run that began: a
+# report or an export that fails must not hold back what was trained.
+_SHAPES_NOTHING = re.compile(
+    r"(.*/)?(Published|Report)\.|(.*/)?Experiment\.(published|report|export)$"
+)
 
 
 def differing_bindings(old: str, new: str, given: str | None = None) -> list[str]:

@@ -75,17 +75,30 @@ class Experiment(Part):
             if not callable(getattr(part, "build", None)):
                 self.refuse(name, "has no method `build`.")
         self._check_that_something_is_left_out()
-        if self.export and getattr(self.model, "depends_on_padding", False):
-            self.refuse(
-                "export",
-                "cannot be: the model sees padding, so what it says of a text depends on the texts"
-                " beside it. Set it to False, or give the model masked = True or pad_to.",
-            )
-        if self.init_layers is not None and self.init_from is None:
-            self.refuse("init_layers", "needs a run to take them from: Experiment.init_from.")
+        if self.export:
+            self.check_export()
         made_for = getattr(self.model, "predicts", "labels")
         if self.loss.predicts != made_for:
             self.refuse("loss", f"predicts {self.loss.predicts}, but the model {made_for}.")
+        joins = getattr(self.encoder, "truncation", None) == "keep_both_ends"
+        if self.loss.predicts == "tokens" and joins and self.encoder.max_length is not None:
+            self.encoder.refuse(
+                "truncation",
+                "puts words side by side that were not, and the model would learn to foretell"
+                " them. Use 'keep_head' or 'keep_tail'.",
+            )
+        if self.init_layers is not None and self.init_from is None:
+            self.refuse("init_layers", "needs a run to take them from: Experiment.init_from.")
+
+    def check_export(self) -> None:
+        """Raises ConfigError if the model cannot be served."""
+        if getattr(self.model, "depends_on_padding", False):
+            raise ConfigError(
+                "Experiment.export: the model sees padding, so what it says of a text depends on"
+                " the texts beside it, and it cannot be served. Set Experiment.export = False, or"
+                " give the model masked = True or pad_to.",
+                "Experiment.export",
+            )
 
     def _check_that_something_is_left_out(self):
         above, cut = self.buckets.leave_out_above, getattr(self.encoder, "max_length", None)

@@ -60,6 +60,7 @@ def evaluate(experiment: Experiment, directory: RunDirectory, cache: str) -> Non
 
 def export(experiment: Experiment, directory: RunDirectory, cache: str) -> None:
     """Writes the SavedModel of the best checkpoint of a run."""
+    experiment.check_export()
     _require_run(directory)
     assembly = Assembly(experiment, cache)
     with _claimed(assembly, directory):

@@ -51,7 +51,7 @@ class Outcome:
     def _say_metrics(self, split: str, metrics: dict, found: dict | None) -> None:
         """One line of metrics, then one for each class."""
         single = {name: v for name, v in metrics.items() if not name.startswith("f1.")}
-        single.pop("examples")
+        single.pop("examples", None)
         lines = ["  ".join(f"{name} {shown(value)}" for name, value in single.items())]
         if found is not None:
             low, high = found["accuracy_interval"]
@@ -72,7 +72,7 @@ class Outcome:
             seconds, examples = state.train_seconds, state.examples
             results = {
                 **metrics,
-                "baseline": self._baseline(),
+                "baseline": None,
                 "init_from": self._origin(),
                 "published": assembly.experiment.published_values(),
                 "steps": state.step,
@@ -86,6 +86,8 @@ class Outcome:
                 "classes": list(assembly.data.class_names),
                 "weights_sha256": weights_digest(weights),
             }
+            self.directory.write_json("results.json", results)  # before what may fail or take long
+            results["baseline"] = self._baseline()
             self.directory.write_json("results.json", results)
             if assembly.experiment.report is not None:
                 self._write_report(results)
@@ -116,6 +118,9 @@ class Outcome:
             baseline = baseline_of(report.baseline, splits, rows, assembly.cache, say)
         except NoBaseline as why:
             return {"kind": report.baseline, "none_because": str(why)}
+        except Exception as error:  # whatever a library found: a trained run is not lost for it
+            self.say("warning", f"there is no baseline: {error!r}")
+            return {"kind": report.baseline, "none_because": f"fitting it failed: {error!r}"}
         return compare(report.baseline, baseline, self.predictions, assembly.data.class_names)
 
     def _write_report(self, results: dict) -> None:

@@ -36,8 +36,8 @@ class Run:
         self.assembly, self.directory = assembly, directory
         self.say = assembly.console.say
         keep = assembly.experiment.checkpointing.keep
-        warn = lambda text: self.say("warning", text)  # noqa: E731
-        self.checkpoints = Checkpoints(directory.file("checkpoints"), keep, warn)
+        self.warn = lambda text: self.say("warning", text)
+        self.checkpoints = Checkpoints(directory.file("checkpoints"), keep, self.warn)
         self.step = self._train_step()
         self.made_of = self._made_of()
 
@@ -69,11 +69,6 @@ class Run:
         """Trains to the end, then evaluates and exports the weights that are kept."""
         overview.print_all(self.assembly, with_table=False)
         state = self._restore_newest()
-        if not self.assembly.devices.same_on_all_workers(state.step):
-            raise CheckpointError(
-                f"The workers found different checkpoints (this one: step {state.step}). They need"
-                f" one --model_dir that all of them see; is {self.directory.path} shared?"
-            )
         if self.assembly.is_chief:
             self._write_vocabulary()
             self.directory.set_status("incomplete")
@@ -104,11 +99,19 @@ class Run:
         from sentiment_train.training.state import TrainingState
 
         checkpoint = self.checkpoints.newest()
+        found = checkpoint.state.step if checkpoint else 0
+        if not self.assembly.devices.same_on_all_workers(found):
+            raise CheckpointError(
+                f"The workers found different checkpoints (this one: step {found}). They need one"
+                f" --model_dir that all of them see; is {self.directory.path} shared?"
+            )
         if checkpoint is None:
             if self.checkpoints.steps():
                 self.say("warning", "no intact checkpoint is left; training begins anew")
             self.say("run", f"{self.directory.path} (from the start)")
-            self._record(self.initialise())
+            origin = self.initialise()
+            if origin is not None and self.assembly.is_chief:
+                self.directory.write_json("init_from.json", dataclasses.asdict(origin))
             return TrainingState()
         self._restore(checkpoint)
         state = checkpoint.state
@@ -121,30 +124,34 @@ class Run:
         Raises:
           CheckpointError: on every worker, if they cannot be taken on all, or are not the same.
         """
+        import tensorflow as tf
+
         from sentiment_train.training.initial_weights import OtherRun, take
 
         experiment, devices = self.assembly.experiment, self.assembly.devices
         if experiment.init_from is None:
             return None
-        warn = lambda text: self.say("warning", text)  # noqa: E731
         origin = refused = None
         try:
-            other = OtherRun(os.path.expanduser(experiment.init_from).rstrip("/"), warn)
+            path = os.path.expanduser(experiment.init_from).rstrip("/")
+            other = OtherRun(path, self.warn)
+            if (status := RunDirectory(path).status) != "done":
+                self.warn(f"{path}, which this run starts from, is {status}")
             vocabulary = self.assembly.data.directory
             origin = take(self.step, vocabulary, other, experiment.init_layers)
         except UserError as error:
             refused = error
+        except (OSError, tf.errors.OpError) as error:
+            reason = getattr(error, "message", error)
+            refused = CheckpointError(f"Cannot read {experiment.init_from}: {reason}")
         if devices.any_worker(refused is not None):
             raise refused or CheckpointError("Another worker cannot use Experiment.init_from.")
-        if not devices.same_on_all_workers(int(origin.sha256[:3], 16)):
+        # In pieces that a float32 holds exactly.
+        pieces = [int(origin.sha256[start : start + 5], 16) for start in range(0, 20, 5)]
+        if not all(devices.same_on_all_workers(piece) for piece in pieces):
             raise CheckpointError(f"The workers do not see the same run in {origin.path}.")
         self.say("weights", f"{origin.taken} taken from {origin.path} (step {origin.step:,})")
         return origin
-
-    def _record(self, origin: Origin | None) -> None:
-        """Writes what the run starts from; `Outcome` reads it at the end."""
-        if origin is not None and self.assembly.is_chief:
-            self.directory.write_json("init_from.json", dataclasses.asdict(origin))
 
     def _restore(self, checkpoint) -> None:
         from sentiment_train.training.checkpoints import restore

@@ -122,6 +122,7 @@ class WrongSums(WrongWidth):
 def test_a_language_model_must_give_the_sums_of_its_texts(cache):
     bindings = [line for line in SMALL if "Recurrent" not in line]
     bindings += ["Experiment.model = @WrongSums()", "Experiment.loss = @NextTokenLoss()"]
+    bindings += ["WordEncoder.truncation = 'keep_head'"]
     experiment = config.make(Experiment, config.parse([], bindings))
     with pytest.raises(ConfigError, match=r"for the sums of a language model; expected .*, 3\]"):
         _ = Assembly(experiment, cache).model

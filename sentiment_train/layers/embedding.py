@@ -12,6 +12,8 @@ class Embedding(keras.layers.Layer):
     The next layer decides whether to look up first and compute then, or the other way round.
     """
 
+    word_rows = ("embeddings",)  # the variables that have a row for each word
+
     def __init__(self, size: int, units: int, **options):
         super().__init__(**options)
         self.size, self.units = size, units

@@ -31,6 +31,8 @@ class NextToken(keras.layers.Layer):
     2017; Inan et al. 2017).
     """
 
+    word_rows = ("kernel", "bias")  # the variables that have a row for each word
+
     def __init__(self, vocabulary_size: int, **options):
         super().__init__(**{"dtype": "float32", **options})
         self.vocabulary_size = vocabulary_size

@@ -57,6 +57,11 @@ class _Recurrent(keras.layers.Layer):
             self.start = _LearnedStart(self.cell.states, self.units, dtype=self.dtype_policy)
             self.start.build()
 
+    @property
+    def word_rows(self) -> tuple[str, ...]:
+        """Names of the variables that have a row for each word."""
+        return ("kernel",) if self.one_hot_size is not None else ()
+
     def call(self, inputs, lengths, table=None):
         """inputs `[batch, length, features]`, or `[batch, length] int32` ids of rows of `table`
         `[vocabulary, features]` (without a table: one-hot vectors), lengths `[batch] int32` ≥ 1 →
@@ -176,11 +181,18 @@ class KerasRecurrence(_Recurrent):
     around by its length before the layer and not by the layer, so both hold in both directions.
     """
 
-    def __init__(self, cell: str, units: int, **options):
+    def __init__(self, cell: str, units: int, use_cudnn: bool = False, **options):
         super().__init__(cell, units, **options)
         kinds = {"simple": "SimpleRNN", "gru": "GRU", "lstm": "LSTM"}
+        # Left alone, Keras takes cuDNN on every GPU: also under XLA, and in what is exported.
+        cudnn = {} if cell == "simple" else {"use_cudnn": "auto" if use_cudnn else False}
         self.layer = getattr(keras.layers, kinds[cell])(
-            units, return_sequences=True, return_state=True, name="layer", dtype=self.dtype_policy
+            units,
+            return_sequences=True,
+            return_state=True,
+            name="layer",
+            dtype=self.dtype_policy,
+            **cudnn,
         )
 
     def build(self, inputs_shape, lengths_shape=None, table_shape=None):
@@ -217,11 +229,24 @@ def _projected(ids_or_vectors, table, kernel, bias):
     if not ids_or_vectors.dtype.is_integer:
         return tf.tensordot(ids_or_vectors, kernel, axes=1) + bias
     if table is None:
-        return tf.gather(kernel + bias, ids_or_vectors)
+        return _rows(kernel + bias, ids_or_vectors)
     table = tf.cast(table, kernel.dtype)
     if table.shape[0] <= _SMALL_VOCABULARY:
-        return tf.gather(tf.matmul(table, kernel) + bias, ids_or_vectors)
+        return _rows(tf.matmul(table, kernel) + bias, ids_or_vectors)
     return tf.tensordot(tf.gather(table, ids_or_vectors), kernel, axes=1) + bias
+
+
+@tf.custom_gradient
+def _rows(table, ids):
+    """Rows of a table. The gradient of a common word has thousands of terms: it is summed in
+    float32, for in half precision a sum of so many stops growing."""
+
+    def gradient(d_rows):
+        d_rows = tf.cast(tf.reshape(d_rows, [-1, table.shape[-1]]), tf.float32)
+        d_table = tf.math.unsorted_segment_sum(d_rows, tf.reshape(ids, [-1]), table.shape[0])
+        return tf.cast(d_table, table.dtype), None
+
+    return tf.gather(table, ids), gradient
 
 
 def _at_the_end(states, lengths):

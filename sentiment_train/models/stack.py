@@ -88,15 +88,16 @@ class RecurrentStack:
             and config.cell != "simple"  # cuDNN has it, Keras does not ask for it
             and not one_hot
         )
-        return (KerasRecurrence if keras_layer else Recurrence)(
-            config.cell,
-            units,
-            backward=backward,
-            return_sequences=sequences,
-            initial_state=config.initial_state,
-            one_hot_size=self.inputs.vocabulary_size if one_hot else None,
-            name=f"{config.cell}_{number}" + ("_backward" if backward else ""),
-        )
+        options = {
+            "backward": backward,
+            "return_sequences": sequences,
+            "initial_state": config.initial_state,
+            "one_hot_size": self.inputs.vocabulary_size if one_hot else None,
+            "name": f"{config.cell}_{number}" + ("_backward" if backward else ""),
+        }
+        if keras_layer:
+            return KerasRecurrence(config.cell, units, use_cudnn=self.inputs.use_cudnn, **options)
+        return Recurrence(config.cell, units, **options)
 
     def _merged(self, forward, backward, name: str):
         import keras

@@ -23,7 +23,7 @@ import tensorflow as tf
 from sentiment_train.errors import CheckpointError, RunError
 from sentiment_train.training.state import TrainingState
 
-FORMAT = 1
+FORMAT = 2
 _VARIABLES, _MANIFEST = "variables.safetensors", "manifest.json"
 
 

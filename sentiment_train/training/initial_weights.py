@@ -188,8 +188,7 @@ def _is_body(layer) -> bool:
 
 def _rows_are_words(layer, name: str) -> bool:
     """Whether a variable has a row for each word."""
-    one_hot = name == "kernel" and getattr(layer, "one_hot_size", None) is not None
-    return name == "embeddings" or one_hot
+    return name == "embeddings" or name in getattr(layer, "word_rows", ())
 
 
 def _vocabulary_of(directory: str) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class Loss(Protocol):
         """The keys of `measure` that training can be steered by."""
 
     def measure(self, predictions: Predictions, class_names: tuple[str, ...]) -> dict[str, float]:
-        """Metrics of a whole split."""
+        """Metrics of a whole split: `examples`, `loss`, `accuracy` and what else there is."""
 
 
 @gin.configurable

@@ -130,6 +130,8 @@ def test_a_changed_gin_file_is_refused(sweep, gin_file, monkeypatch):
         sweep(*GRID)
     assert "RecurrentClassifier.units: (64,) there, (32,) now" in told.value.message
     assert "Choose another --sweep_dir" in told.value.message
+    with pytest.raises(RunError, match="was made by another configuration"):
+        sweep(*GRID, dry_run=True)
 
 
 def test_a_language_model_is_chosen_by_its_lowest_perplexity(tmp_path, monkeypatch):
@@ -137,6 +139,7 @@ def test_a_language_model_is_chosen_by_its_lowest_perplexity(tmp_path, monkeypat
     path.write_text(
         "Experiment.source = @PackagedReviews()\nExperiment.model = @LanguageModel()\n"
         "Experiment.loss = @NextTokenLoss()\nValidation.best_by = 'perplexity'\n"
+        "WordEncoder.truncation = 'keep_head'\n"
     )
     ends = {}
     for size, perplexity in ((16, 90.0), (32, 100.0)):

@@ -13,6 +13,7 @@ LANGUAGE_MODEL = (
     + """
 Experiment.model = @LanguageModel()
 Experiment.loss = @NextTokenLoss()
+WordEncoder.truncation = 'keep_head'
 Validation.best_by = 'perplexity'
 """
 )

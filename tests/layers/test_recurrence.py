@@ -282,3 +282,26 @@ def test_half_precision_stays_near(kind, dtype):
     found = half(inputs, lengths)
     assert found.dtype == dtype.removeprefix("mixed_")
     np.testing.assert_allclose(tf.cast(found, tf.float32), full(inputs, lengths), atol=0.08)
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_the_gradient_of_common_words_is_right_in_half_precision(one_hot):
+    """It is a sum over thousands of places, which bfloat16 cannot add up."""
+    vocabulary, rng = 20, np.random.default_rng(0)
+    ids = tf.constant(np.minimum(rng.geometric(0.3, (32, 250)), vocabulary) - 1, tf.int32)
+    lengths = tf.fill([32], 250)
+    table = tf.constant(rng.normal(0, 0.1, (vocabulary, FEATURES)).astype(np.float32))
+    gradients = []
+    for dtype in ("float32", "mixed_bfloat16"):
+        options = {"one_hot_size": vocabulary} if one_hot else {}
+        layer = Recurrence("gru", 8, return_sequences=True, dtype=dtype, **options)
+        inputs = {} if one_hot else {"table": table}
+        layer(ids, lengths, **inputs)
+        layer.set_weights(random_weights([w.shape for w in layer.weights]))
+        watched = [w.value for w in layer.trainable_weights] + ([] if one_hot else [table])
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            total = tf.reduce_sum(tf.cast(layer(ids, lengths, **inputs), tf.float32))
+        gradients.append([tf.convert_to_tensor(g) for g in tape.gradient(total, watched)])
+    for exact, half in zip(*gradients, strict=True):
+        assert tf.norm(tf.cast(half, tf.float32) - exact) < 0.05 * tf.norm(exact)
