@@ -106,8 +106,7 @@ class Comparison:
         campaign = Campaign(directory, "--output_dir", runs, cache)
         print(f"{len(runs)} runs in {directory}", flush=True)
         if dry_run:
-            for standing in campaign.standings():
-                print(f"  {standing.status:<12}{standing.run.plan.name}")
+            campaign.tell()
             return
         with campaign.held():
             write_tables(self, campaign)
@@ -223,8 +222,10 @@ def interval_of(row) -> tuple[float, float] | None:
     own = row.values("details", row.split, "accuracy_interval")
     if len(own) == 1:
         return tuple(own[0])  # it heeds the weights of the examples
-    accuracies = row.values(row.split, "accuracy")
-    return accuracy_interval(accuracies, row.values(row.split, "examples")[0])
+    # Results of version 0.1 have no details.
+    effective = row.values("details", row.split, "effective_examples")
+    examples = effective or row.values(row.split, "examples")
+    return accuracy_interval(row.values(row.split, "accuracy"), examples[0])
 
 
 def run() -> None:

@@ -74,8 +74,7 @@ class Sweep:
         campaign = Campaign(directory, "--sweep_dir", runs, cache)
         print(f"{len(cells)} runs in {directory}", flush=True)
         if dry_run:
-            for standing in campaign.standings():
-                print(f"  {standing.status:<12}{standing.run.plan.name}")
+            campaign.tell()
             return
         with campaign.held():
             tables = Tables(self, campaign, axes, cells)

@@ -124,10 +124,21 @@ class Campaign:
           RunError: if another one holds it, or if a run was made by another configuration.
         """
         with self.directory.locked():
-            self._refuse_changed()
+            self.refuse_changed()
             yield
 
-    def _refuse_changed(self) -> None:
+    def tell(self) -> None:
+        """Prints where every run stands; changes nothing.
+
+        Raises:
+          RunError: if a run was made by another configuration.
+        """
+        self.refuse_changed()
+        for standing in self.standings():
+            self.say(f"  {standing.status:<12}{standing.run.plan.name}")
+
+    def refuse_changed(self) -> None:
+        """Raises RunError if a run was made by another configuration."""
         for run in self.runs:
             directory = self.of(run)
             if directory.is_protected and (lines := self._differences(run)):
@@ -184,15 +195,16 @@ class Campaign:
         if already := len(self.runs) - len(waiting):
             self.say(f"{already} of {len(self.runs)} runs have ended before")
         numbers = {o.run.plan.name: f"[{i}/{len(waiting)}]" for i, o in enumerate(waiting, 1)}
-        log_sizes = {}
+        runs, log_sizes, spent = {o.run.plan.name: o.run for o in waiting}, {}, {}
 
         def started(command: Command) -> None:
+            spent[command.name] = self._seconds_before(runs[command.name])
             log_sizes[command.name] = command.log.stat().st_size if command.log.exists() else 0
             self.say(f"{numbers[command.name]} {command.name}: started, see {command.log}")
 
         def ended(command: Command, code: int, seconds: float) -> None:
             why = _last_error(command.log, log_sizes[command.name], code) if code else ""
-            self._record(command.name, code, seconds, why)
+            self._record(command.name, code, spent[command.name] + seconds, why)
             said = why or f"done in {seconds:,.0f} s"
             self.say(f"{numbers[command.name]} {command.name}: {said}")
             changed(command.name)
@@ -215,10 +227,12 @@ class Campaign:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def _seconds_before(self, run: CheckedRun) -> float:
+        """Of the earlier processes whose checkpoints the run goes on from, however they ended."""
+        before = self._processes().get(run.plan.name, {})
+        return before.get("seconds", 0.0) if self.of(run).is_protected else 0.0
+
     def _record(self, name: str, code: int, seconds: float, why: str) -> None:
-        before = self._processes().get(name, {})
-        if before.get("exit_code") in _INTERRUPTED:
-            seconds += before["seconds"]  # all processes of one run together
         entry = {
             "exit_code": code,
             "why": why,

@@ -199,14 +199,18 @@ def cells_of(axes: Sequence[Axis]) -> list[Cell]:
 
 
 def _directory_name(axes: Sequence[Axis], pairs: Sequence[tuple[Axis, int]]) -> str:
-    """`units=64_32,seed=0`, cut and told apart by a digest where it gets too long."""
+    """`units=64_32,seed=0`, cut and told apart by a digest where it gets too long.
+
+    Sorted by name, the seed last: the same runs have the same names in whatever order the axes are
+    given.
+    """
     last = [axis.name.rpartition(".")[2] for axis in axes]
     parts = []
     for axis, i in pairs:
         short = axis.name.rpartition(".")[2]
         name = short if last.count(short) == 1 else axis.name.replace("/", ".")
-        parts.append(f"{name}={axis.labels[i]}")
-    text = ",".join(parts)
+        parts.append((axis.is_seed, name, axis.labels[i]))
+    text = ",".join(f"{name}={label}" for _, name, label in sorted(parts))
     return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}-{_digest(text)}"
 
 

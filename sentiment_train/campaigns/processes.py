@@ -24,7 +24,7 @@ class Command:
 
 
 class StopSignals:
-    """How often SIGINT, SIGTERM or SIGHUP has arrived."""
+    """How often SIGINT, SIGTERM or SIGHUP has arrived; one that is ignored (nohup) stays so."""
 
     def __init__(self):
         self.count = 0
@@ -34,6 +34,7 @@ class StopSignals:
         """Inside the block these signals are only counted (in the main thread)."""
         names = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is unknown to Windows
         numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        numbers = [n for n in numbers if signal.getsignal(n) != signal.SIG_IGN]
         before = {number: signal.signal(number, self._count) for number in numbers}
         try:
             yield

@@ -3,13 +3,17 @@
 `tfidf`: TF-IDF of words and pairs of words, logistic regression.
 `nb`: presence of words and pairs, weighted by their naive Bayes log-count ratio (Wang and Manning,
 "Baselines and Bigrams", 2012), logistic regression in place of their SVM.
+
+Memory and time are bounded, whatever the data: of texts, rows, terms and iterations there are at
+most so many (the constants below).
 """
 
 from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +25,18 @@ DESCRIPTIONS = {
     "nb": "naive-Bayes-weighted words and word pairs + logistic regression",
 }
 # The inverse strength C of the L2 penalty is chosen by validation accuracy; without a validation
-# split it is the second.
+# split, or with many classes, it is the second.
 _STRENGTHS = {"tfidf": (1.0, 4.0, 16.0, 64.0), "nb": (0.1, 1.0, 4.0)}
+_MOST_CLASSES_TO_CHOOSE = 20
 _TERMS = {"ngram_range": (1, 2), "min_df": 2, "token_pattern": r"(?u)\b\w+\b"}
 _ALPHA = 1.0  # smoothing of the log-count ratio
-_ITERATIONS = 1000
+_ITERATIONS = 200
+_LONGEST_TEXT = 20_000  # characters; what follows is not read
+_MOST_CHARACTERS = 60_000_000  # of all training texts: every pair of words is counted at first
+_MOST_TERMS = 1_000_000  # the commonest
+_MOST_COEFFICIENTS = 2_000_000  # classes × terms
+_MOST_SCORES = 10_000_000  # classes × training texts: one number of each at every iteration
+_CHUNK = 10_000  # texts that are answered at a time; with many classes fewer
 
 
 class NoBaseline(Exception):
@@ -37,7 +48,7 @@ class Baseline:
     """What it answered, and what is said about it."""
 
     answers: dict[str, np.ndarray]  # by split, [n] int32
-    facts: dict  # JSON values: terms, training examples, penalty, seconds
+    facts: dict  # JSON values: terms, training examples, penalty, convergence, seconds
 
 
 def fit_baseline(kind: str, splits: dict[str, EncodedSplit], rows: np.ndarray) -> Baseline:
@@ -45,7 +56,7 @@ def fit_baseline(kind: str, splits: dict[str, EncodedSplit], rows: np.ndarray) -
 
     Args:
       kind: `tfidf` or `nb`.
-      rows: indices into the training split.
+      rows: indices into the training split, of `rows_to_fit`.
 
     Raises:
       NoBaseline: if the rows are of one class, or no word is in two of them.
@@ -55,33 +66,47 @@ def fit_baseline(kind: str, splits: dict[str, EncodedSplit], rows: np.ndarray) -
     started = time.monotonic()
     train = splits["train"]
     labels, weights = train.labels[rows], train.weights[rows].astype(np.float64)
-    if len(np.unique(labels)) < 2:
+    classes = len(np.unique(labels))
+    if classes < 2:
         raise NoBaseline("all training examples that have a weight are of one class")
     others = {name: split for name, split in splits.items() if name != "train"}
     # More threads have nothing to do in sparse products, and on a busy machine wait for each other.
     with threadpool_limits(1):
         fitted = {"tfidf": _Tfidf, "nb": _NaiveBayesWeighted}[kind]
-        model = fitted([train.texts[row] for row in rows], labels, weights)
-        features = {name: model.features(_texts(split)) for name, split in others.items()}
+        model = fitted([_text(train, row) for row in rows], labels, weights)
+        strengths = _STRENGTHS[kind]
+        if "validation" not in others or classes > _MOST_CLASSES_TO_CHOOSE:
+            strengths = strengths[1:2]
+        candidates = [model.fitted(strength) for strength in strengths]
+        best, answers = 0, {}
         if "validation" in others:
-            strength, answer = _best(model, kind, features["validation"], others["validation"])
-        else:
-            strength = _STRENGTHS[kind][1]
-            answer = model.fitted(strength)
-        answers = {name: answer(values).astype(np.int32) for name, values in features.items()}
+            best, answers["validation"] = _best(model, candidates, others.pop("validation"))
+        for name, split in others.items():
+            (answers[name],) = _answers(model, candidates[best : best + 1], split)
     facts = {
         "training_examples": len(rows),
         "terms": model.terms,
-        "inverse_penalty": strength,
+        "inverse_penalty": strengths[best],
+        "converged": candidates[best].converged,
         "seconds": round(time.monotonic() - started, 2),
     }
     return Baseline(answers, facts)
 
 
 def rows_to_fit(train: EncodedSplit, trained: np.ndarray, most: int | None) -> np.ndarray:
-    """Of the rows that are trained on those that have a weight; at most so many, evenly spread."""
+    """Of the rows that are trained on those that have a weight; at most so many, evenly spread.
+
+    With very many classes or characters they are fewer than `most`.
+    """
     rows = trained[train.weights[trained] > 0]
-    if most is None or len(rows) <= most:
+    classes = max(1, len(np.unique(train.labels[rows])))
+    rows = _spread(rows, min(most or len(rows), _MOST_SCORES // classes))
+    characters = sum(len(_text(train, row)) for row in rows)
+    return _spread(rows, int(len(rows) * min(1.0, _MOST_CHARACTERS / max(characters, 1))))
+
+
+def _spread(rows: np.ndarray, most: int) -> np.ndarray:
+    if len(rows) <= most:
         return rows
     return rows[np.linspace(0, len(rows) - 1, most).astype(int)]
 
@@ -91,31 +116,63 @@ def source_code() -> str:
     return inspect.getsource(inspect.getmodule(source_code))
 
 
-def _texts(split: EncodedSplit) -> Sequence[str]:
-    return [split.texts[row] for row in range(len(split))]
+def _text(split: EncodedSplit, row: int) -> str:
+    return split.texts[row][:_LONGEST_TEXT]
 
 
-def _best(model, kind: str, features, validation: EncodedSplit):
-    """The penalty with the best validation accuracy (the strongest of equals), and its model."""
+@dataclass(frozen=True)
+class _Candidate:
+    """A fitted model: from features `[n, terms]` to classes `[n]`."""
+
+    answer: Callable
+    converged: bool  # before the last iteration that is allowed
+
+
+def _answers(model, candidates: Sequence[_Candidate], split: EncodedSplit) -> Iterator[np.ndarray]:
+    """The classes `[n] int32` that each candidate answers; the texts are read once, in chunks."""
+    chunk = max(1, min(_CHUNK, _MOST_SCORES // len(model.classes)))
+    answers = np.zeros((len(candidates), len(split)), np.int32)
+    for start in range(0, len(split), chunk):
+        rows = range(start, min(start + chunk, len(split)))
+        features = model.features([_text(split, row) for row in rows])
+        for own, candidate in zip(answers, candidates, strict=True):
+            own[rows.start : rows.stop] = candidate.answer(features)
+    yield from answers
+
+
+def _best(
+    model, candidates: Sequence[_Candidate], validation: EncodedSplit
+) -> tuple[int, np.ndarray]:
+    """Which one has the best validation accuracy (the first of equals), and its answers."""
     from sklearn.metrics import accuracy_score
 
-    best = None
-    for strength in _STRENGTHS[kind]:
-        answer = model.fitted(strength)
-        accuracy = accuracy_score(
-            validation.labels, answer(features), sample_weight=validation.weights
-        )
-        if best is None or accuracy > best[0]:
-            best = accuracy, strength, answer
-    return best[1:]
+    answers = list(_answers(model, candidates, validation))
+    accuracies = [
+        accuracy_score(validation.labels, own, sample_weight=validation.weights) for own in answers
+    ]
+    best = int(np.argmax(accuracies))
+    return best, answers[best]
 
 
-def _counted(vectorizer, texts: Sequence[str]):
-    """The fitted features of the training texts."""
+def _counted(vectorizer, texts: Sequence[str], classes: int):
+    """The fitted features of the training texts; with many classes of fewer terms."""
+    vectorizer.set_params(max_features=min(_MOST_TERMS, max(1, _MOST_COEFFICIENTS // classes)))
     try:
         return vectorizer.fit_transform(texts)
     except ValueError:  # scikit-learn: the vocabulary is empty
         raise NoBaseline("no word occurs in two training texts") from None
+
+
+def _regression(strength: float, features, labels, weights) -> tuple[object, bool]:
+    """A logistic regression, and whether it converged."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=strength, max_iter=_ITERATIONS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it is told by the facts
+        model.fit(features, labels, sample_weight=weights)
+    return model, bool(model.n_iter_.max() < _ITERATIONS)
 
 
 class _Tfidf:
@@ -124,17 +181,15 @@ class _Tfidf:
     def __init__(self, texts: Sequence[str], labels: np.ndarray, weights: np.ndarray):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
+        self.classes = np.unique(labels)
         vectorizer = TfidfVectorizer(sublinear_tf=True, **_TERMS)
-        self.train = _counted(vectorizer, texts)  # [n, terms]
+        self.train = _counted(vectorizer, texts, len(self.classes))  # [n, terms]
         self.labels, self.weights = labels, weights
         self.features, self.terms = vectorizer.transform, self.train.shape[1]
 
-    def fitted(self, strength: float) -> Callable:
-        """A function from features `[n, terms]` to classes `[n]`."""
-        from sklearn.linear_model import LogisticRegression
-
-        model = LogisticRegression(C=strength, max_iter=_ITERATIONS)
-        return model.fit(self.train, self.labels, sample_weight=self.weights).predict
+    def fitted(self, strength: float) -> _Candidate:
+        model, converged = _regression(strength, self.train, self.labels, self.weights)
+        return _Candidate(model.predict, converged)
 
 
 class _NaiveBayesWeighted:
@@ -147,11 +202,11 @@ class _NaiveBayesWeighted:
     def __init__(self, texts: Sequence[str], labels: np.ndarray, weights: np.ndarray):
         from sklearn.feature_extraction.text import CountVectorizer
 
+        classes = np.unique(labels)
         vectorizer = CountVectorizer(binary=True, dtype=np.float64, **_TERMS)
-        self.train = _counted(vectorizer, texts)  # [n, terms]
+        self.train = _counted(vectorizer, texts, len(classes))  # [n, terms]
         self.labels, self.weights = labels, weights
         self.features, self.terms = vectorizer.transform, self.train.shape[1]
-        classes = np.unique(labels)
         self.sides = classes[1:] if len(classes) == 2 else classes  # two need only one model
         self.classes = classes
 
@@ -160,16 +215,15 @@ class _NaiveBayesWeighted:
         q = _ALPHA + self.train.T @ (self.weights * ~inside)
         return np.log((p / p.sum()) / (q / q.sum()))
 
-    def fitted(self, strength: float) -> Callable:
-        """A function from features `[n, terms]` to classes `[n]`."""
-        from sklearn.linear_model import LogisticRegression
-
-        models = []
+    def fitted(self, strength: float) -> _Candidate:
+        models, all_converged = [], True
         for side in self.sides:
-            ratio = self._ratio(self.labels == side)
-            model = LogisticRegression(C=strength, max_iter=_ITERATIONS)
-            model.fit(self.train.multiply(ratio).tocsr(), self.labels == side, self.weights)
+            inside = self.labels == side
+            ratio = self._ratio(inside)
+            weighted = self.train.multiply(ratio).tocsr()
+            model, converged = _regression(strength, weighted, inside, self.weights)
             models.append((ratio, model))
+            all_converged &= converged
 
         def answer(features):
             scores = np.stack(
@@ -179,4 +233,4 @@ class _NaiveBayesWeighted:
                 return self.classes[(scores[:, 0] > 0).astype(int)]
             return self.classes[scores.argmax(axis=1)]
 
-        return answer
+        return _Candidate(answer, all_converged)

@@ -13,6 +13,7 @@ _BINS = 15  # of the calibration error, as in Guo et al. (2017)
 def details(predictions: Predictions, class_names: tuple[str, ...]) -> dict:
     """JSON values. Everything is weighted; a support or a cell of the matrix is a sum of weights.
 
+    effective_examples: how many examples of equal weight say as much (`significance`).
     accuracy_interval: the lowest and highest accuracy, 95 % (`significance`).
     per_class: precision, recall, f1 and support of each class; a division by 0 gives 0.
     confusion: `[classes, classes]`, a row for each true class, a column for each answer.
@@ -29,6 +30,7 @@ def details(predictions: Predictions, class_names: tuple[str, ...]) -> dict:
         raise ValueError("all examples of the split have weight 0")
     probabilities = np.exp(predictions.log_probabilities())
     answers = probabilities.argmax(axis=1)
+    examples = effective_examples(weights)
     accuracy = accuracy_score(labels, answers, sample_weight=weights)
     classes = range(len(class_names))
     matrix = confusion_matrix(labels, answers, labels=classes, sample_weight=weights)
@@ -36,7 +38,8 @@ def details(predictions: Predictions, class_names: tuple[str, ...]) -> dict:
     if len(class_names) == 2 and len(np.unique(labels[weights > 0])) == 2:
         auc = float(roc_auc_score(labels, probabilities[:, 1], sample_weight=weights))
     return {
-        "accuracy_interval": list(wilson_interval(accuracy, effective_examples(weights))),
+        "effective_examples": _number(examples),
+        "accuracy_interval": list(wilson_interval(accuracy, examples)),
         "per_class": _per_class(labels, answers, weights, class_names),
         "confusion": [[_number(cell) for cell in row] for row in matrix],
         "auc": auc,

@@ -1,15 +1,16 @@
 """Baselines are fitted once for the same texts: kept in the cache, beside the encoded data.
 
-<cache>/baseline-<fingerprint>.npz    answers of each split [n] int32, and the facts as JSON
+<cache>/baseline-<fingerprint>.npz    answers of each split [n] int32, and the facts as JSON;
+                                      behind that the SHA-256 of it, 32 bytes
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import pathlib
-import zipfile
 from collections.abc import Callable
 
 import filelock
@@ -25,6 +26,11 @@ from sentiment_train.evaluation.baseline import (
 )
 
 _FACTS = "facts"
+_DIGEST_BYTES = 32
+
+
+class _Damaged(Exception):
+    """A kept file is not what was written."""
 
 
 def baseline_of(
@@ -51,7 +57,7 @@ def baseline_of(
             if path.exists():
                 try:
                     return _read(path, splits)
-                except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as damage:
+                except (OSError, _Damaged) as damage:
                     say(f"damaged, fitted again — {path}: {damage}")
             say(f"fitting {DESCRIPTIONS[kind]} on {len(rows):,} texts (kept for the next run)")
             baseline = fit_baseline(kind, splits, rows)
@@ -65,19 +71,24 @@ def baseline_of(
 
 
 def _read(path: pathlib.Path, splits: dict[str, EncodedSplit]) -> Baseline:
-    with np.load(path, allow_pickle=False) as file:
+    content = path.read_bytes()
+    content, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        raise _Damaged("its content does not have the SHA-256 that was written with it")
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     facts = json.loads(arrays.pop(_FACTS).item())
     wanted = {name: (len(split),) for name, split in splits.items() if name != "train"}
     if {name: values.shape for name, values in arrays.items()} != wanted:
-        raise ValueError("it is of other splits")
+        raise _Damaged("it is of other splits")
     return Baseline(arrays, facts)
 
 
 def _write(path: pathlib.Path, baseline: Baseline) -> None:
+    content = io.BytesIO()
+    np.savez_compressed(content, **baseline.answers, **{_FACTS: json.dumps(baseline.facts)})
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, **baseline.answers, **{_FACTS: json.dumps(baseline.facts)})
+    partial.write_bytes(content.getvalue() + hashlib.sha256(content.getvalue()).digest())
     os.replace(partial, path)
 
 

@@ -10,6 +10,7 @@ from sentiment_train.evaluation.metrics import Predictions
 
 _SHOWN_CLASSES = 3  # probabilities besides that of the true class
 _SHOWN_LETTERS = 600
+_GROUPED_CLASSES = 20  # the commonest; right answers of all others are one group
 
 
 def notable_examples(
@@ -19,6 +20,8 @@ def notable_examples(
 
     A group is `{"title", "examples"}`, an example `{"row", "text", "label", "answer",
     "probabilities"}`; long texts are cut. Empty groups are not listed.
+
+    With many classes the commonest have a group each, and all others one together.
 
     Args:
       texts: of each row.
@@ -34,9 +37,15 @@ def notable_examples(
         ("Wrong, and most sure of it", surest[~right[surest]]),
         ("Least sure", surest[::-1]),
     ]
-    for index, name in enumerate(class_names):
-        chosen = right[surest] & (predictions.labels[surest] == index)
-        groups.append((f"Right, and most sure of it: {name}", surest[chosen]))
+    support = np.bincount(predictions.labels, predictions.weights, minlength=len(class_names))
+    shown = np.sort(np.argsort(-support, kind="stable")[:_GROUPED_CLASSES])
+    surely_right = surest[right[surest]]
+    for index in shown:
+        chosen = predictions.labels[surely_right] == index
+        groups.append((f"Right, and most sure of it: {class_names[index]}", surely_right[chosen]))
+    if rest := len(class_names) - len(shown):
+        chosen = ~np.isin(predictions.labels[surely_right], shown)
+        groups.append((f"Right, and most sure of it: the other {rest:,}", surely_right[chosen]))
 
     def example(row: int) -> dict:
         label = int(predictions.labels[row])

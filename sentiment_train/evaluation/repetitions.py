@@ -22,7 +22,7 @@ def accuracy_interval(
 
     Args:
       accuracies: one for each run, at least one.
-      examples: of the test split.
+      examples: of the test split; see `significance.effective_examples` for weights.
     """
     from scipy.stats import t
 

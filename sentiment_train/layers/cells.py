@@ -2,7 +2,8 @@
 
 A cell knows nothing of time. It is given `x`, what the inputs add to its gates, and `u`, what the
 previous state adds, both `[…, gates · units]`, and works along the last axis only: the same method
-serves one step, `[batch, gates · units]`, and a sequence, `[time, batch, gates · units]`.
+serves one step, `[batch, gates · units]`, and a sequence, `[time, batch, gates · units]`. What it
+would cut `x` into at every step is cut once for all of them, by `parts`.
 
 For back-propagation through time, all that depends on the forward pass alone is computed for every
 step at once (`factors`); a step back is then a handful of products. With `d` for the derivative of
@@ -27,8 +28,11 @@ class SimpleCell:
     class Factors(NamedTuple):
         slope: tf.Tensor  # 1 − h′²
 
+    def parts(self, x):
+        return [x]
+
     def step(self, x, u, states):
-        return (tf.tanh(x + u),)
+        return (tf.tanh(x[0] + u),)
 
     def factors(self, x, u, before, after):
         return self.Factors(1 - tf.square(after[0]))
@@ -63,11 +67,16 @@ class GruCell:
         keep: tf.Tensor  # z
         candidate: tf.Tensor  # (1 − z)(1 − c²), for x_c
 
-    def _gates(self, x, u):
+    def parts(self, x):
         units = x.shape[-1] // 3
-        z, r = tf.split(tf.sigmoid(x[..., : 2 * units] + u[..., : 2 * units]), 2, axis=-1)
-        u_c = u[..., 2 * units :]
-        return z, r, u_c, tf.tanh(x[..., 2 * units :] + r * u_c)
+        return tf.split(x, [2 * units, units], axis=-1)
+
+    def _gates(self, x, u):
+        x_zr, x_c = x
+        units = x_c.shape[-1]
+        u_zr, u_c = tf.split(u, [2 * units, units], axis=-1)
+        z, r = tf.split(tf.sigmoid(x_zr + u_zr), 2, axis=-1)
+        return z, r, u_c, tf.tanh(x_c + r * u_c)
 
     def step(self, x, u, states):
         z, _, _, c = self._gates(x, u)
@@ -112,11 +121,15 @@ class LstmCell:
         h_to_c: tf.Tensor  # ∂h′/∂c′
         forget: tf.Tensor  # f
 
+    def parts(self, x):
+        return [x]
+
     def _gates(self, x, u):
-        a = x + u
+        a = x[0] + u
         units = a.shape[-1] // 4
-        i, f, o = tf.split(tf.sigmoid(a[..., : 3 * units]), 3, axis=-1)
-        return i, f, o, tf.tanh(a[..., 3 * units :])
+        a_ifo, a_g = tf.split(a, [3 * units, units], axis=-1)
+        i, f, o = tf.split(tf.sigmoid(a_ifo), 3, axis=-1)
+        return i, f, o, tf.tanh(a_g)
 
     def step(self, x, u, states):
         i, f, o, g = self._gates(x, u)

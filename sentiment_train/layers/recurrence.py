@@ -157,7 +157,8 @@ class Recurrence(_Recurrent):
         u = tf.matmul(states[0], recurrent_kernel)
         if recurrent_bias is not None:
             u += recurrent_bias
-        return self.cell.step(_projected(inputs, None, kernel, input_bias), u, states)
+        x = _projected(inputs, None, kernel, input_bias)
+        return self.cell.step(self.cell.parts(x), u, states)
 
     def _weights(self):
         """Kernel, recurrent kernel and the bias of each, or None, in the cell's order of gates."""

@@ -48,18 +48,21 @@ def states_through_time(cell, x, recurrent_kernel, recurrent_bias, initial):
 def _from_previous(state, kernel, bias):
     """What the previous hidden state adds to the gates."""
     u = tf.matmul(state, kernel)
-    return u + bias[0] if bias else u
+    return tf.nn.bias_add(u, bias[0]) if bias else u
 
 
 def _forward(cell, x, kernel, bias, initial):
     time = tf.shape(x)[0]
-    inputs = tf.TensorArray(x.dtype, time, element_shape=x.shape[1:]).unstack(x)
+    inputs = [
+        tf.TensorArray(x.dtype, time, element_shape=part.shape[1:]).unstack(part)
+        for part in cell.parts(x)
+    ]
     kept = tuple(tf.TensorArray(x.dtype, time, element_shape=s.shape) for s in initial)
 
     def body(t, states, kept):
         for _ in range(_STEPS_PER_ITERATION):
             u = _from_previous(states[0], kernel, bias)
-            states = cell.step(inputs.read(t), u, states)
+            states = cell.step([array.read(t) for array in inputs], u, states)
             kept = tuple(array.write(t, state) for array, state in zip(kept, states, strict=True))
             t += 1
         return t, states, kept
@@ -76,7 +79,7 @@ def _backward(cell, x, kernel, bias, initial, after, d_after):
         tf.concat([first[None], states[:-1]], axis=0)
         for first, states in zip(initial, after, strict=True)
     ]
-    factors = cell.factors(x, _from_previous(before[0], kernel, bias), before, after)
+    factors = cell.factors(cell.parts(x), _from_previous(before[0], kernel, bias), before, after)
     d_states, d_initial = _loop_back(cell, kernel, factors, d_after)
     d_u = cell.d_u(factors, d_states)  # of all steps
     # Σ over steps of h_before ᵀ · d_u, as one large product.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 _DPI = 100
 _LONGEST_NAME = 18  # letters of a class in a picture
 _MOST_NUMBERS = 15  # classes up to which the cells of a matrix have room for numbers
+_MOST_NAMES = 50  # classes up to which the axes have room for their names
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def curves(panels: Sequence[Panel], kept_step: int | None) -> bytes:
 def confusion(matrix: Sequence[Sequence[float]], class_names: Sequence[str]) -> bytes:
     """A PNG: a row for each true class, coloured by the shares of its answers.
 
-    A class whose name the font cannot write is shown by its number.
+    A class whose name the font cannot write is shown by its number; many classes have no names.
     """
     from matplotlib.figure import Figure
 
@@ -65,13 +66,17 @@ def confusion(matrix: Sequence[Sequence[float]], class_names: Sequence[str]) -> 
     side = min(2.2 + 0.55 * size, 12.0)
     figure = Figure(figsize=(side + 1.2, side), dpi=_DPI, layout="constrained")
     axes = figure.subplots()
-    shares = [[cell / max(sum(row), 1e-12) for cell in row] for row in matrix]
+    totals = [max(sum(row), 1e-12) for row in matrix]
+    shares = [[cell / total for cell in row] for row, total in zip(matrix, totals, strict=True)]
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="share of the true class")
-    names = [_drawable(name, number) for number, name in enumerate(class_names)]
-    text = {"parse_math": False, "fontsize": 9 if size <= _MOST_NUMBERS else 6}
-    axes.set_xticks(range(size), names, rotation=45, ha="right", **text)
-    axes.set_yticks(range(size), names, **text)
+    if size <= _MOST_NAMES:
+        names = [_drawable(name, number) for number, name in enumerate(class_names)]
+        text = {"parse_math": False, "fontsize": 9 if size <= _MOST_NUMBERS else 6}
+        axes.set_xticks(range(size), names, rotation=45, ha="right", **text)
+        axes.set_yticks(range(size), names, **text)
+    else:
+        axes.set(xticks=[], yticks=[])
     axes.set(xlabel="answer", ylabel="true class")
     if size <= _MOST_NUMBERS:
         for i, row in enumerate(matrix):

@@ -24,6 +24,7 @@ MARKDOWN, HTML, STORY = "report.md", "report.html", "report.json"
 _SPLITS = ("validation", "test")
 _OF_A_CLASS = ("precision", "recall", "f1")
 _MOST_COLUMNS = 12  # classes up to which a confusion matrix is also a table
+_MOST_ROWS = 50  # classes in a table, those with most support
 
 
 def compose(results: dict, story: dict, metric_lines: str) -> dict[str, str]:
@@ -191,13 +192,25 @@ def _classes(results: dict) -> Iterator[Block]:
         return
     yield Heading("By class")
     for split in splits:
+        shown = _commonest(details[split]["per_class"])
         rows = [
             (name, *(f"{of[key]:.4f}" for key in _OF_A_CLASS), _count(of["support"]))
-            for name, of in details[split]["per_class"].items()
+            for name, of in shown.items()
         ]
         header = ("class", "precision", "recall", "F1", "support")
         yield Table(f"Classes of the {split} split", header, rows)
+        if left_out := len(details[split]["per_class"]) - len(shown):
+            yield Paragraph(
+                f"{left_out:,} classes with less support are left out; results.json has them all."
+            )
     yield from _confusion(splits[-1], details[splits[-1]], results["classes"])
+
+
+def _commonest(per_class: dict) -> dict:
+    """The classes with most support, in their order."""
+    names = sorted(per_class, key=lambda name: -per_class[name]["support"])[:_MOST_ROWS]
+    chosen = set(names)
+    return {name: of for name, of in per_class.items() if name in chosen}
 
 
 def _confusion(split: str, details: dict, names: list[str]) -> Iterator[Block]:
@@ -206,7 +219,9 @@ def _confusion(split: str, details: dict, names: list[str]) -> Iterator[Block]:
         rows = [(name, *map(_count, row)) for name, row in zip(names, matrix, strict=True)]
         header = ("true class ↓ answer →", *names)
         yield Table(f"Answers on the {split} split", header, rows)
-    recalls = (f"{name} {of['recall']:.0%}" for name, of in details["per_class"].items())
+    shown = _commonest(details["per_class"])
+    recalls = [f"{name} {of['recall']:.0%}" for name, of in shown.items()]
+    recalls += [f"{len(names) - len(shown):,} more"] if len(names) > len(shown) else []
     alt = f"Confusion matrix of the {split} split. Right answers: {', '.join(recalls)}."
     yield Picture(pictures.confusion(matrix, names), alt)
 

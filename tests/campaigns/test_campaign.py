@@ -105,11 +105,35 @@ def test_an_interrupted_run_says_that_the_same_command_goes_on(make, monkeypatch
         run(campaign)
     assert told.value.exit_code == 75
     assert campaign.standings()[0].status == "interrupted"
-    seconds = campaign.standings()[0].process["seconds"]
     replace_training(monkeypatch, {"seed=0": (results(0.8), "fine", 0)})
     run(campaign)
     assert started == ["seed=0"]
-    assert campaign.standings()[0].process["seconds"] > seconds  # of both processes
+
+
+@pytest.mark.parametrize("code", [75, 4, -9])
+def test_seconds_are_of_all_processes_whose_checkpoints_the_run_goes_on_from(
+    make, tmp_path, monkeypatch, code
+):
+    campaign = make(0)
+    replace_training(monkeypatch, {"seed=0": (results(0.8), "fine", 0)})
+
+    def ended_before(seconds):
+        with campaign.held():
+            campaign._record("seed=0", code, seconds, "why")
+
+    def seconds():
+        return campaign.standings()[0].process["seconds"]
+
+    ended_before(1000.0)
+    run(campaign)
+    assert seconds() < 100  # it had saved nothing
+    ended_before(1000.0)
+    checkpoint = tmp_path / "runs" / "seed=0" / "checkpoints" / "step-3"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "manifest.json").write_text("{}")
+    (tmp_path / "runs" / "seed=0" / "status.json").write_text('{"status": "incomplete"}')
+    run(campaign)
+    assert 1000 < seconds() < 1100
 
 
 def test_a_changed_configuration_is_refused_before_anything_is_run(make, tmp_path, monkeypatch):

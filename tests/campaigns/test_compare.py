@@ -148,6 +148,19 @@ def test_the_interval_of_one_run_is_its_own_which_heeds_weights():
     assert interval_of(row) == (0.7, 0.95)
 
 
+def test_seeds_that_agree_have_the_interval_of_one_with_weights_too():
+    def of(accuracy):
+        own = wilson_interval(accuracy, 40.0)
+        details = {"accuracy_interval": own, "effective_examples": 40.0}
+        measured = {"accuracy": accuracy, "examples": 100}
+        return RunOf("done", results={"test": measured, "details": {"test": details}})
+
+    one, three = (Row("a", "", None, [of(0.9)] * runs) for runs in (1, 3))
+    assert interval_of(three) == pytest.approx(interval_of(one))
+    low, high = interval_of(Row("a", "", None, [of(0.88), of(0.92)]))
+    assert low < interval_of(one)[0] < interval_of(one)[1] < high
+
+
 def test_the_shipped_experiments_are_those_with_a_source_and_a_model(tmp_path, monkeypatch):
     shipped = [name.removeprefix("gin/") for name in shipped_experiments()]
     assert "bilstm.gin" in shipped

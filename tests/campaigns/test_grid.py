@@ -43,6 +43,13 @@ def test_the_grid_of_document_004():
     assert (made[0].seed, made[0].point) == ("0", "batch_size=16,epochs=2")
 
 
+def test_the_order_of_the_axes_makes_no_other_cells():
+    one = cells("seed=0,1", "epochs=2", "batch_size=16,32")
+    other = cells("batch_size=16,32", "epochs=2", "seed=0,1")
+    assert {cell.name for cell in one} == {cell.name for cell in other}
+    assert one[0].name == "batch_size=16,epochs=2,seed=0"
+
+
 @pytest.mark.parametrize(
     ("grid", "binding"),
     [

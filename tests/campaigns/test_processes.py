@@ -88,6 +88,19 @@ def test_a_signal_is_passed_on_and_no_other_command_is_started(tmp_path, number)
     assert signal.getsignal(number) is handler
 
 
+def test_a_signal_that_is_ignored_stays_so(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        hang_up = f"import os, signal; os.kill({os.getpid()}, signal.SIGHUP)"
+        commands = [python(tmp_path, "first", hang_up), python(tmp_path, "second", "pass")]
+        heard = Heard()
+        assert run_all(commands, 1, heard.started, heard.ended)
+        assert heard.events == [("first", 0), ("second", 0)]
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_no_process_is_left_behind_when_the_caller_fails(tmp_path):
     ready = tmp_path / "ready"
 

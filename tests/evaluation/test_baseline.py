@@ -105,6 +105,47 @@ def test_rows_are_those_trained_on_with_a_weight_and_evenly_spread():
     assert rows_to_fit(train, np.arange(10), 3).tolist() == [0, 4, 8]
 
 
+def test_many_classes_or_characters_make_the_rows_fewer(monkeypatch):
+    from sentiment_train.evaluation import baseline
+
+    train = encoded(["x" * 100] * 40, [0, 1, 2, 3] * 10)
+    monkeypatch.setattr(baseline, "_MOST_SCORES", 80)
+    assert len(rows_to_fit(train, np.arange(40), None)) == 20
+    monkeypatch.setattr(baseline, "_MOST_CHARACTERS", 500)
+    assert rows_to_fit(train, np.arange(40), None).tolist() == [0, 8, 18, 28, 39]
+    assert len(rows_to_fit(train, np.arange(40), 3)) == 3
+
+
+@pytest.mark.parametrize("kind", ["tfidf", "nb"])
+def test_terms_texts_and_iterations_are_bounded(kind, small, monkeypatch):
+    from sentiment_train.evaluation import baseline
+
+    whole = fit_baseline(kind, small, rows_of(small))
+    assert whole.facts["converged"]
+    monkeypatch.setattr(baseline, "_CHUNK", 7)  # texts are answered one by one all the same
+    again = fit_baseline(kind, small, rows_of(small))
+    np.testing.assert_array_equal(again.answers["test"], whole.answers["test"])
+    monkeypatch.setattr(baseline, "_MOST_COEFFICIENTS", 100)
+    monkeypatch.setattr(baseline, "_ITERATIONS", 1)
+    bounded = fit_baseline(kind, small, rows_of(small))  # without a warning of scikit-learn
+    assert bounded.facts["terms"] == 50  # of two classes
+    assert not bounded.facts["converged"]
+    monkeypatch.setattr(baseline, "_LONGEST_TEXT", 0)
+    with pytest.raises(NoBaseline, match="no word"):
+        fit_baseline(kind, small, rows_of(small))
+
+
+def test_a_thousand_classes_take_seconds():
+    texts = [f"word{label} of class{label}" for label in range(1000)] * 3
+    train = encoded(texts, list(range(1000)) * 3)
+    test = encoded(texts[:50], range(50))
+    splits = {"train": train, "validation": test, "test": test}
+    found = fit_baseline("tfidf", splits, rows_of(splits))
+    assert found.facts["terms"] == 2000
+    assert found.facts["inverse_penalty"] == 4.0  # not chosen
+    assert found.facts["seconds"] < 60
+
+
 @pytest.mark.parametrize(
     "texts, labels, why",
     [(["a b", "a b"], [1, 1], "one class"), (["a", "b"], [0, 1], "two training texts")],
@@ -145,8 +186,11 @@ def test_a_damaged_file_is_fitted_again(small, tmp_path):
     said = []
     first = baseline_of("tfidf", small, rows_of(small), str(tmp_path), said.append)
     kept = next(tmp_path.glob("baseline-*.npz"))
-    content = bytearray(kept.read_bytes())
-    for damaged in (content[:100], content[: len(content) // 2] + b"\0\0" * 9):
+    content = kept.read_bytes()
+    flipped = [bytearray(content) for _ in range(4)]
+    for copy, at in zip(flipped, (8, 40, len(content) // 2, len(content) - 1), strict=True):
+        copy[at] ^= 1
+    for damaged in (b"", content[:100], content[: len(content) // 2] + b"\0\0" * 9, *flipped):
         kept.write_bytes(damaged)
         said.clear()
         again = baseline_of("tfidf", small, rows_of(small), str(tmp_path), said.append)

@@ -58,6 +58,7 @@ def test_counts_are_integers_and_everything_can_be_written_as_json():
         of["support"] for of in found["per_class"].values()
     ]
     right = np.trace(found["confusion"])
+    assert found["effective_examples"] == 300
     assert found["accuracy_interval"] == pytest.approx(wilson_interval(right / 300, 300))
 
 

@@ -46,6 +46,17 @@ def test_of_many_classes_the_likeliest_and_the_true_one_are_shown():
     assert list(example["probabilities"]) == ["a", "b", "c", "e"]
 
 
+def test_of_a_thousand_classes_the_commonest_have_a_group_and_the_others_one_together():
+    labels = np.concatenate([np.arange(1000), np.arange(900, 1000)]).astype(np.int32)
+    logits = np.eye(1000, dtype=np.float32)[labels]  # all are right
+    p = Predictions(logits, labels, np.ones(1100, np.float32))
+    names = tuple(f"c{i}" for i in range(1000))
+    found = notable_examples(p, ["x"] * 1100, names, 2)
+    titles = [group["title"].removeprefix("Right, and most sure of it: ") for group in found]
+    assert titles == ["Least sure", *names[900:920], "the other 980"]
+    assert [example["label"] for example in found[-1]["examples"]] == ["c0", "c1"]
+
+
 def test_long_texts_are_cut_and_each_is_one_line_that_utf8_can_hold():
     texts = ["a\n b\t" + "x" * 1000, "half a pair \ud83d", *TEXTS[2:]]
     found = {e["row"]: e["text"] for g in groups(3, texts) for e in g["examples"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import gin
 import pytest
@@ -15,6 +16,16 @@ from sentiment_train.run_directory import RunDirectory
 
 FILES = {path.name: str(path) for path in (ROOT / "gin").glob("*.gin")}
 EXPERIMENTS = sorted(set(FILES) - {QUICK})
+WITH_REPORT = "bilstm.gin"  # of all others a report would only take time
+
+
+@pytest.fixture(autouse=True)
+def the_handlers_of_pytest():
+    """A run installs its own for Ctrl-C, which must end pytest again."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_all_files_but_the_overlay_are_experiments(monkeypatch):
@@ -24,11 +35,13 @@ def test_all_files_but_the_overlay_are_experiments(monkeypatch):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_trains_and_its_own_configuration_is_the_same_run(name, tmp_path, cache):
-    experiment = config.make(Experiment, config.parse([FILES[name], FILES[QUICK]], []))
+    bindings = [] if name == WITH_REPORT else ["Experiment.report = None"]
+    experiment = config.make(Experiment, config.parse([FILES[name], FILES[QUICK]], bindings))
     given, operative = gin.config_str(), gin.operative_config_str()
     directory = RunDirectory(str(tmp_path / "run"))
     jobs.train(experiment, directory, str(cache))
     assert directory.status == "done"
+    assert (directory.read("report.html") is not None) == (name == WITH_REPORT)
     results = json.loads(directory.read("results.json"))
     assert results["steps"] == 3
     assert results["test"]["examples"] >= 25

@@ -103,7 +103,7 @@ def test_back_propagation_by_hand_equals_automatic_differentiation(kind, backwar
         states, kept = tuple(initial), []
         for t in range(7):
             u = states[0] @ kernel + (0.0 if bias is None else bias)
-            states = cell.step(x[t], u, states)
+            states = cell.step(cell.parts(x[t]), u, states)
             kept.append(states)
         return [tf.stack(s) for s in zip(*kept, strict=True)]
 

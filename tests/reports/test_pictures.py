@@ -21,7 +21,7 @@ def test_panels_stand_side_by_side():
     assert two == curves([panel, panel], kept_step=2)  # the same numbers, the same bytes
 
 
-@pytest.mark.parametrize("classes", [2, 3, 40])
+@pytest.mark.parametrize("classes", [2, 3, 40, 300])
 def test_a_matrix_of_any_size_with_any_names(classes):
     names = ["$x_", "好评", "a very long name of a class", *map(str, range(classes))][:classes]
     matrix = [[0.5] * classes for _ in names]

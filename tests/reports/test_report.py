@@ -163,6 +163,25 @@ def test_a_language_model_has_perplexity_curves_and_speed():
     assert texts["report.html"].count("<img ") == 1
 
 
+def test_of_a_thousand_classes_the_commonest_are_shown_and_the_rest_is_counted():
+    names = [f"c{i}" for i in range(1000)]
+    scores = {"precision": 0.5, "recall": 0.5, "f1": 0.5}
+    details = {
+        "accuracy_interval": [0.4, 0.6],
+        "per_class": {name: {**scores, "support": i} for i, name in enumerate(names)},
+        "confusion": [[1] * 1000] * 1000,
+        "auc": None,
+        "calibration_error": 0.1,
+    }
+    measured = {"loss": 2.0, "accuracy": 0.5, "macro_f1": 0.5, "examples": 1000}
+    found = {**COST, "classes": names, "test": measured, "details": {"test": details}}
+    text = compose(found, STORY, "")["report.md"]
+    assert "\n| c950 | 0.5000 | 0.5000 | 0.5000 | 950 |\n| c951 " in text
+    assert "| c949 |" not in text
+    assert "950 classes with less support are left out; results.json has them all." in text
+    assert "c999 50%, 950 more." in text
+
+
 def test_without_splits_or_points_it_says_so():
     text = compose(COST, STORY, "")["report.md"]
     assert "There is no validation or test split" in text
