@@ -256,7 +256,7 @@ def define_flags(flag_values=flags.FLAGS) -> None:
     options = {"flag_values": flag_values}
     what = "Measure only this system; repeatable."
     flags.DEFINE_multi_enum("only", [], list(SYSTEMS), what, **options)
-    flags.DEFINE_integer("reviews", 2000, "Training reviews; 0: all.", 0, **options)
+    flags.DEFINE_integer("reviews", 4000, "Training reviews; 0: all.", 0, **options)
     flags.DEFINE_integer("tweets", 0, "Training tweets; 0: all.", 0, **options)
     flags.DEFINE_integer("repeats", 3, "Measurements of each side.", 1, **options)
     flags.DEFINE_bool("quick", False, "40 examples, once: shows that it works.", **options)

@@ -27,6 +27,10 @@ def dry_run(experiment: Experiment, directory: RunDirectory, cache: str) -> None
     run = Run(assembly, directory)  # schedule, optimizer and class weights fit the data
     if directory.status == "new":
         run.initialise()
+    configs = gin.config_str(), gin.operative_config_str()
+    if directory.is_protected and directory.differences(*configs, differing_bindings):
+        assembly.console.say("warning", "the run directory has another configuration; training in"
+                             " it would be refused")  # fmt: skip
     assembly.console.say("run", f"{directory.path} ({directory.status}); nothing was trained")
 
 

@@ -23,7 +23,7 @@ def parsed(benchmark, *arguments: str) -> flags.FlagValues:
 @pytest.mark.parametrize(
     "arguments, sizes",
     [
-        ([], {"gru": 2000, "airline": None}),
+        ([], {"gru": 4000, "airline": None}),
         (["--only=gru", "--reviews=0"], {"gru": None}),
         (["--tweets=500", "--only=airline"], {"airline": 500}),
         (["--quick"], {"gru": 40, "airline": 40}),

@@ -138,7 +138,9 @@ class Campaign:
             self.say(f"  {standing.status:<12}{standing.run.plan.name}")
 
     def refuse_changed(self) -> None:
-        """Raises RunError if a run was made by another configuration."""
+        """Raises RunError if a run has another configuration, or if this is a run itself."""
+        if self.directory.read("config.gin") is not None:
+            raise RunError(f"{self.directory.path} is itself a run; choose another {self.flag}.")
         for run in self.runs:
             directory = self.of(run)
             if directory.is_protected and (lines := self._differences(run)):

@@ -201,6 +201,12 @@ def _heed_confidence(result: SplitTexts, rules: Splits) -> None:
       DataError: if a class has no training examples left.
     """
     train, least = result.splits["train"], rules.confidence_above
+    heeded = least is not None or rules.confidence_as_weight
+    if heeded and all(example.confidence == 1.0 for example in train):
+        raise DataError(
+            "Splits heeds the confidence of the labels, but every example has 1.0. Name the column"
+            " that has it, such as CsvSource.confidence_column."
+        )
     if least is not None:
         kept = [example for example in train if example.confidence > least]
         if lost := {e.label for e in train} - {e.label for e in kept}:

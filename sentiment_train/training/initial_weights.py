@@ -203,7 +203,7 @@ def _vocabulary_of(directory: str) -> tuple[str, ...]:
 def _refusal(other: OtherRun, why: str) -> CheckpointError:
     return CheckpointError(
         f"Experiment.init_from = '{other.path}': {why}. There are {other.described()}. Make the"
-        " shapes equal, or name the layers to be taken: Experiment.init_layers = ('embedding',)."
+        " shapes equal, or name only layers that fit in Experiment.init_layers."
     )
 
 
