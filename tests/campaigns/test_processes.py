@@ -69,6 +69,16 @@ def test_so_many_run_at_a_time(tmp_path):
     assert sorted(heard.events) == [("0", 0), ("1", 0), ("2", 0)]
 
 
+@pytest.fixture
+def _signals_are_heard():
+    """Also where the tests run in the background, which ignores SIGINT, or under nohup."""
+    before = {n: signal.signal(n, signal.SIG_DFL) for n in (signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_signals_are_heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_passed_on_and_no_other_command_is_started(tmp_path, number):
     heard, ready = Heard(), tmp_path / "ready"
