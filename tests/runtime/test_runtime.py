@@ -25,6 +25,7 @@ def test_every_decision_has_a_line_with_its_reason():
         "runtime": "cpu, 1 replica — as configured",
         "precision": "float32 — the default; every device has it",
         "xla": "off — on a CPU compiling every bucket takes longer than it saves",
+        "cudnn": "off — no GPU; recurrent layers are our own loop over time",
         "randomness": "seed 0, deterministic ops — the same command gives the same bits",
     }
 
