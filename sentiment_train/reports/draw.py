@@ -15,8 +15,6 @@ from absl import app, flags
 from sentiment_train.errors import RunError, UserError
 from sentiment_train.reports.story import STORY, compose
 
-_MODEL_DIR = flags.DEFINE_string("model_dir", None, "The run directory, a local one.")
-
 
 def draw(directory: pathlib.Path) -> list[pathlib.Path]:
     """Writes both files of a local run directory anew; gives their paths.
@@ -53,9 +51,10 @@ def main(argv) -> int:
     try:
         if len(argv) > 1:
             raise UserError(f"unexpected argument '{argv[1]}'; the directory goes into --model_dir")
-        if not _MODEL_DIR.value or "://" in _MODEL_DIR.value:
+        name = flags.FLAGS.model_dir
+        if not name or "://" in name:
             raise UserError("--model_dir=DIR is needed, a local directory")
-        for path in draw(pathlib.Path(_MODEL_DIR.value).expanduser()):
+        for path in draw(pathlib.Path(name).expanduser()):
             print(f"written    {path}")
     except UserError as error:
         print(f"error: {error.message}", file=sys.stderr)
@@ -63,5 +62,6 @@ def main(argv) -> int:
     return 0
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # not before: a process may import this and `sentiment_train.main`
+    flags.DEFINE_string("model_dir", None, "The run directory, a local one.")
     app.run(main)
