@@ -9,7 +9,9 @@ import os
 import pathlib
 import sys
 
-from absl import app, flags, logging
+from absl import app, flags
+
+from sentiment_train import command_line
 
 _GIN_FILES = flags.DEFINE_multi_string(
     "gin_file", [], "A gin file; may be given several times, later ones win."
@@ -32,21 +34,7 @@ _CACHE_DIR = flags.DEFINE_string(
 
 
 def main(argv) -> int:
-    from sentiment_train.errors import UserError
-
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # TensorFlow logs through absl, too
-    try:
-        if len(argv) > 1:
-            raise UserError(f"unexpected argument '{argv[1]}'; all arguments are --flags.")
-        _run()
-    except UserError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("error: interrupted; what was saved before is untouched.", file=sys.stderr)
-        return 130
-    return 0
+    return command_line.exit_code(argv, _run)
 
 
 def _run() -> None:

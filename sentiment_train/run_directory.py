@@ -94,13 +94,18 @@ class RunDirectory:
             self.set_status("incomplete")
             return
         if lines := self.differences(config, operative, differences):
-            shown = "\n  ".join(lines[:_SHOWN_DIFFERENCES])
-            more = len(lines) - _SHOWN_DIFFERENCES
-            rest = f"\n  and {more} more" if more > 0 else ""
-            raise RunError(
-                f"{self.path} was made by another configuration:\n  {shown}{rest}\n"
-                f"Choose another {self.flag}, or go back to that configuration."
+            raise self.of_another_configuration(
+                lines, _SHOWN_DIFFERENCES, "or go back to that configuration."
             )
+
+    def of_another_configuration(self, lines: list[str], most: int, instead: str) -> RunError:
+        """The error that lists at most so many differing bindings, and what else can be done."""
+        shown = "\n  ".join(lines[:most])
+        rest = f"\n  and {len(lines) - most} more" if len(lines) > most else ""
+        return RunError(
+            f"{self.path} was made by another configuration:\n  {shown}{rest}\n"
+            f"Choose another {self.flag}, {instead}"
+        )
 
     def differences(
         self, config: str, operative: str, differences: Callable[[str, str, str], list[str]]

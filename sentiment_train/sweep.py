@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from absl import flags
 
-from sentiment_train.campaigns import command_line
+from sentiment_train import command_line
 
 
 def _define_flags() -> None:

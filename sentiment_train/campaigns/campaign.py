@@ -144,13 +144,10 @@ class Campaign:
         for run in self.runs:
             directory = self.of(run)
             if directory.is_protected and (lines := self._differences(run)):
-                shown = "\n  ".join(lines[:_SHOWN_DIFFERENCES])
-                more = len(lines) - _SHOWN_DIFFERENCES
-                rest = f"\n  and {more} more" if more > 0 else ""
-                raise RunError(
-                    f"{directory.path} was made by another configuration:\n  {shown}{rest}\n"
-                    f"Choose another {self.flag}, go back to that configuration, or remove the"
-                    " directory to run it anew."
+                raise directory.of_another_configuration(
+                    lines,
+                    _SHOWN_DIFFERENCES,
+                    "go back to that configuration, or remove the directory to run it anew.",
                 )
 
     def _differences(self, run: CheckedRun) -> list[str]:

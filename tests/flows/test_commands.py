@@ -11,8 +11,7 @@ import pytest
 from absl import flags
 from program import ROOT, environment
 
-from sentiment_train import compare, sweep
-from sentiment_train.campaigns import command_line
+from sentiment_train import command_line, compare, sweep
 
 
 def run(*command: str) -> subprocess.CompletedProcess:
@@ -40,7 +39,7 @@ def in_this_process(monkeypatch, capsys):
     def call(module, *arguments: str) -> tuple[int, str]:
         module._define_flags()
         command_line._define_shared()
-        code = command_line._exit_code(values(["program", *arguments]), module._run)
+        code = command_line.exit_code(values(["program", *arguments]), module._run)
         return code, capsys.readouterr().err
 
     return call

@@ -1,4 +1,4 @@
-"""What `sweep` and `compare` share as commands: flags, and how errors are told."""
+"""How commands tell errors, and the flags that `sweep` and `compare` share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def start(module: str, define: Callable[[], None], job: Callable[[], None]) -> N
     for name in (module, __name__):
         for flag in flags.FLAGS.get_flags_for_module(name):
             flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    app.run(lambda argv: _exit_code(argv, job))
+    app.run(lambda argv: exit_code(argv, job))
 
 
 def _define_shared() -> None:
@@ -42,7 +42,8 @@ def _define_shared() -> None:
     flags.DEFINE_bool("dry_run", False, "Check every run, list them, and start none.")
 
 
-def _exit_code(argv: list[str], job: Callable[[], None]) -> int:
+def exit_code(argv: list[str], job: Callable[[], None]) -> int:
+    """Does a job: 0, or the code of the `UserError` that it raised, printed in one line."""
     from sentiment_train.errors import UserError
 
     if not flags.FLAGS["verbosity"].present:
