@@ -38,7 +38,7 @@ def fading_of(assembly, trained: bool) -> Fading:
     """Of the current weights of an experiment like gin/scratch_rnn.gin that reads the last state.
 
     Args:
-      assembly: an `experiment.Assembly`.
+      assembly: an `assembly.Assembly`.
     """
     test, model = assembly.data.splits["test"], assembly.model
     rows = np.flatnonzero(test.lengths >= STEPS)[:REVIEWS]
@@ -91,8 +91,8 @@ def norms(layer, table: np.ndarray, head, tokens: np.ndarray, labels: np.ndarray
         states = [tuple(tf.zeros([len(tokens), layer.units]) for _ in range(layer.cell.states))]
         tape.watch(states)
         for step in range(tokens.shape[1]):
-            layer.before = states[-1]
-            _, *after = layer(tf.constant(tokens[:, step : step + 1]), one, table=table)
+            layer.before, ids = states[-1], tf.constant(tokens[:, step : step + 1])
+            _, *after = layer(ids, one, table=table, training=True)
             states.append(tuple(after))
         loss = tf.nn.sigmoid_cross_entropy_with_logits(targets, head(states[-1][0]))
     (d_h, *_), *earlier = tape.gradient(loss, states[::-1])  # of the last state only h is read

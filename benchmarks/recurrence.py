@@ -207,7 +207,7 @@ class Benchmark:
 
     def fadings(self, fresh_only: bool) -> list[gradient_norm.Fading]:
         """Of the networks that read the last state: fresh weights, and trained ones if any."""
-        from sentiment_train.experiment import Assembly
+        from sentiment_train.assembly import Assembly
         from sentiment_train.run import Run
 
         done, found = self.done(), []
@@ -224,7 +224,7 @@ class Benchmark:
 
     def padding(self) -> str:
         """The table of padding, from the lengths of the training reviews."""
-        from sentiment_train.experiment import Assembly
+        from sentiment_train.assembly import Assembly
 
         lengths = {}
         for checked in self.campaign.runs:

@@ -15,9 +15,10 @@ import keras
 import tensorflow as tf
 
 from sentiment_train.layers.cells import CELLS
-from sentiment_train.layers.through_time import states_through_time
+from sentiment_train.layers.through_time import Loop, states_through_time
 
 _SMALL_VOCABULARY = 4096  # words whose projections are cheaper made once than for every token
+_LEAST_ROWS = 8  # of a batch in a piece of it
 
 
 class _Recurrent(keras.layers.Layer):
@@ -62,13 +63,13 @@ class _Recurrent(keras.layers.Layer):
         """Names of the variables that have a row for each word."""
         return ("kernel",) if self.one_hot_size is not None else ()
 
-    def call(self, inputs, lengths, table=None):
+    def call(self, inputs, lengths, table=None, training=False):
         """inputs `[batch, length, features]`, or `[batch, length] int32` ids of rows of `table`
         `[vocabulary, features]` (without a table: one-hot vectors), lengths `[batch] int32` ≥ 1 →
         `[batch, length, units]` or, of the last step, `[batch, units]`."""
         if self.backward:
             inputs = tf.reverse_sequence(inputs, lengths, seq_axis=1)
-        states, last = self._run(inputs, lengths, table)
+        states, last = self._run(inputs, lengths, table, training)
         output = self._in_order(states, last[0], lengths) if self.return_sequences else last[0]
         return (output, *last) if self.return_state else output
 
@@ -88,7 +89,7 @@ class _Recurrent(keras.layers.Layer):
         zeros = tf.zeros([tf.shape(inputs)[0], self.units], self.compute_dtype)
         return (zeros,) * self.cell.states
 
-    def compute_output_spec(self, inputs, lengths, table=None):
+    def compute_output_spec(self, inputs, lengths, table=None, training=False):
         last = keras.KerasTensor([inputs.shape[0], self.units], self.compute_dtype)
         output = last
         if self.return_sequences:
@@ -116,7 +117,18 @@ class _LearnedStart(keras.layers.Layer):
 
 
 class Recurrence(_Recurrent):
-    """A recurrent layer from low-level operations only."""
+    """A recurrent layer from low-level operations only; in training, differentiated by hand.
+
+    Args:
+      loops: how those over time are executed. plain: operation by operation; xla: by the XLA
+        program that all of the step is in; compiled: in training, each by an XLA program of its
+        own, one for each core.
+      pieces: into which a batch is cut for compiled loops, to be computed side by side.
+    """
+
+    def __init__(self, cell: str, units: int, loops: str = "plain", pieces: int = 1, **options):
+        super().__init__(cell, units, **options)
+        self.loops, self.pieces = loops, pieces
 
     def build(self, inputs_shape, lengths_shape=None, table_shape=None):
         features = self.one_hot_size or (table_shape or inputs_shape)[-1]
@@ -138,15 +150,36 @@ class Recurrence(_Recurrent):
             return zeros
         return tf.concat([zeros[: self.units], zeros[: self.units] + 1, zeros[2 * self.units :]], 0)
 
-    def _run(self, inputs, lengths, table):
-        """The hidden states `[batch, length, units]`, and each final state `[batch, units]`."""
-        kernel, recurrent_kernel, input_bias, recurrent_bias = self._weights()
+    def _run(self, inputs, lengths, table, training):
+        """The hidden states `[batch, length, units]`, and final states `[batch, units]`: the hidden
+        one, and the others if they are returned."""
+        compiled = bool(training) and self.loops == "compiled"
+        loop = Loop(
+            self.kind,
+            returned=self.cell.states if self.return_state else 1,
+            per_iteration=1 if compiled or self.loops == "xla" else 4,
+            compiled=compiled,
+        )
+        weights = self._weights()
+        few = inputs.shape[0] is not None and inputs.shape[0] < self.pieces * _LEAST_ROWS
+        pieces = self.pieces if compiled and not few else 1
+        found = [
+            self._run_piece(loop, weights, ids, n, table, bool(training))
+            for ids, n in zip(_cut(inputs, pieces), _cut(lengths, pieces), strict=True)
+        ]
+        states, *last = (tf.concat(part, axis=0) for part in zip(*found, strict=True))
+        return states, last
+
+    def _run_piece(self, loop: Loop, weights, inputs, lengths, table, training: bool):
+        kernel, recurrent_kernel, input_bias, recurrent_bias = weights
         in_time_order = tf.transpose(inputs, [1, 0, *range(2, len(inputs.shape))])
-        x = _projected(in_time_order, table, kernel, input_bias)  # [length, batch, gates · units]
+        in_time_order = _filled_up(in_time_order, loop.per_iteration)
+        x = _projected(in_time_order, table, kernel, input_bias, self.cell.gates)
         initial = self.initial_states(inputs)
-        states = states_through_time(self.cell, x, recurrent_kernel, recurrent_bias, initial)
+        states = states_through_time(loop, x, recurrent_kernel, recurrent_bias, initial, training)
         states = [tf.transpose(sequence, [1, 0, 2]) for sequence in states]
-        return states[0], [_at_the_end(sequence, lengths) for sequence in states]
+        last = [_at_the_end(sequence, lengths) for sequence in states]
+        return states[0][:, : tf.shape(inputs)[1]], *last
 
     def step(self, inputs, states, table=None):
         """One step alone: inputs as in `call` without the axis of time, states a tuple of
@@ -157,22 +190,17 @@ class Recurrence(_Recurrent):
         u = tf.matmul(states[0], recurrent_kernel)
         if recurrent_bias is not None:
             u += recurrent_bias
-        x = _projected(inputs, None, kernel, input_bias)
-        return self.cell.step(self.cell.parts(x), u, states)
+        x = _projected(inputs, None, kernel, input_bias, self.cell.gates)
+        return self.cell.step(x, u, states)[0]
 
     def _weights(self):
-        """Kernel, recurrent kernel and the bias of each, or None, in the cell's order of gates."""
+        """Kernel, recurrent kernel and the bias of each, or None."""
         kernel, recurrent_kernel, bias = (
-            self._in_gate_order(tf.cast(tf.convert_to_tensor(weight), self.compute_dtype))
+            tf.cast(tf.convert_to_tensor(weight), self.compute_dtype)
             for weight in (self.kernel, self.recurrent_kernel, self.bias)
         )
         biases = tf.unstack(bias) if self.cell.has_recurrent_bias else (bias, None)
         return kernel, recurrent_kernel, *biases
-
-    def _in_gate_order(self, weight):
-        """`[…, gates · units]` in Keras' order of the gates → in that of the cell."""
-        gates = tf.split(weight, self.cell.gates, axis=-1)
-        return tf.concat([gates[i] for i in self.cell.keras_order], axis=-1)
 
 
 class KerasRecurrence(_Recurrent):
@@ -206,7 +234,7 @@ class KerasRecurrence(_Recurrent):
         """Without the seed that Keras keeps for a dropout that is never used here."""
         return self.weights
 
-    def _run(self, inputs, lengths, table):
+    def _run(self, inputs, lengths, table, training):
         if table is not None:
             inputs = tf.gather(tf.cast(table, self.compute_dtype), inputs)
         mask = tf.sequence_mask(lengths, tf.shape(inputs)[1])
@@ -221,20 +249,39 @@ class KerasRecurrence(_Recurrent):
         return tuple(self.layer.cell(inputs, list(states))[1])
 
 
-def _projected(ids_or_vectors, table, kernel, bias):
-    """What the inputs add to the gates, `[length, batch, gates · units]`.
+def _cut(rows, pieces: int):
+    """`[batch, …]` → a list of `pieces` tensors of about as many rows; the last may have none."""
+    if pieces == 1:
+        return [rows]
+    count = tf.shape(rows)[0] if rows.shape[0] is None else rows.shape[0]
+    size = (count + pieces - 1) // pieces
+    return [rows[size * piece : size * (piece + 1)] for piece in range(pieces)]
+
+
+def _filled_up(inputs, multiple_of: int):
+    """Inputs `[length, batch, …]` → with zeros at the end; they change nothing before them."""
+    length = inputs.shape[0]
+    if multiple_of == 1 or (length is not None and length % multiple_of == 0):
+        return inputs
+    missing = -tf.shape(inputs)[0] % multiple_of
+    return tf.pad(inputs, [[0, missing], *[[0, 0]] * (len(inputs.shape) - 1)])
+
+
+def _projected(ids_or_vectors, table, kernel, bias, gates: int):
+    """What the inputs add to each gate, a list of `[length, batch, units]`.
 
     A one-hot vector times the kernel is a row of the kernel: the vectors are never made. Likewise
     the projection of a small table is made once, and its rows are looked up.
     """
-    if not ids_or_vectors.dtype.is_integer:
-        return tf.tensordot(ids_or_vectors, kernel, axes=1) + bias
-    if table is None:
-        return _rows(kernel + bias, ids_or_vectors)
-    table = tf.cast(table, kernel.dtype)
-    if table.shape[0] <= _SMALL_VOCABULARY:
-        return _rows(tf.matmul(table, kernel) + bias, ids_or_vectors)
-    return tf.tensordot(tf.gather(table, ids_or_vectors), kernel, axes=1) + bias
+    vectors = ids_or_vectors
+    if ids_or_vectors.dtype.is_integer:
+        table = kernel if table is None else table
+        if table.shape[0] <= _SMALL_VOCABULARY or table is kernel:
+            rows = kernel if table is kernel else tf.matmul(tf.cast(table, kernel.dtype), kernel)
+            return [_rows(gate, ids_or_vectors) for gate in tf.split(rows + bias, gates, axis=-1)]
+        vectors = tf.gather(tf.cast(table, kernel.dtype), ids_or_vectors)
+    of_gates = zip(tf.split(kernel, gates, axis=-1), tf.split(bias, gates), strict=True)
+    return [tf.tensordot(vectors, k, axes=1) + b for k, b in of_gates]
 
 
 @tf.custom_gradient

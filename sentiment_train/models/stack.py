@@ -97,7 +97,9 @@ class RecurrentStack:
         }
         if keras_layer:
             return KerasRecurrence(config.cell, units, use_cudnn=self.inputs.use_cudnn, **options)
-        return Recurrence(config.cell, units, **options)
+        loops, directions = self.inputs.recurrent_loops, 1 + config.bidirectional
+        pieces = max(self.inputs.cores // directions, 1)
+        return Recurrence(config.cell, units, loops, pieces, **options)
 
     def _merged(self, forward, backward, name: str):
         import keras

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +36,8 @@ class Decisions:
     devices: Devices
     jit_compile: bool
     use_cudnn: bool  # by recurrent layers
+    recurrent_loops: str  # how our own are executed: plain, xla or compiled
+    cores: int  # of the CPU, for each replica
     float16: bool
     seed: int
     lines: tuple[tuple[str, str], ...]  # (what, decision — reason), to be printed
@@ -63,6 +66,8 @@ def decide(runtime: Runtime) -> Decisions:
         devices=devices,
         jit_compile=jit_compile,
         use_cudnn=use_cudnn,
+        recurrent_loops=_recurrent_loops(runtime, devices, jit_compile),
+        cores=max(_cores() // devices.local_replicas, 1),
         float16=runtime.precision == "float16",
         seed=runtime.seed,
         lines=(
@@ -103,7 +108,21 @@ def _xla(runtime: Runtime, devices: Devices) -> tuple[bool, str]:
         return runtime.xla == "on", f"{runtime.xla} — as configured{cudnn}"
     if devices.kind == "gpu":
         return False, "off — recurrent layers use cuDNN, which XLA cannot compile"
-    return False, "off — on a CPU compiling every bucket takes longer than it saves"
+    return False, "only loops over time, in training — on a CPU the rest gains nothing by it"
+
+
+def _recurrent_loops(runtime: Runtime, devices: Devices, jit_compile: bool) -> str:
+    """How loops over time are executed; see `layers.recurrence.Recurrence`."""
+    if jit_compile or devices.kind == "tpu":
+        return "xla"
+    return "compiled" if devices.kind == "cpu" and runtime.xla == "auto" else "plain"
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _cudnn(devices: Devices, jit_compile: bool) -> tuple[bool, str]:

@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sentiment_train.layers import recurrence
 from sentiment_train.layers.cells import CELLS
 from sentiment_train.layers.recurrence import KerasRecurrence, Recurrence
-from sentiment_train.layers.through_time import states_through_time
+from sentiment_train.layers.through_time import Loop, states_through_time
 
 pytestmark = pytest.mark.usefixtures("tf")
 
@@ -54,14 +55,38 @@ def values_and_gradients(call, inputs, variables):
     return outputs, tape.gradient(total, [inputs, *variables])
 
 
+# How it is executed, and whether it is differentiated by hand, as in training.
+WAYS = {
+    "automatic": ({}, False),
+    "by hand": ({}, True),
+    "compiled": ({"loops": "compiled"}, True),
+    "compiled in pieces": ({"loops": "compiled", "pieces": 2}, True),
+}
+
+
+@pytest.fixture
+def pieces_of_two_rows(monkeypatch):
+    monkeypatch.setattr(recurrence, "_LEAST_ROWS", 2)
+
+
+@pytest.mark.usefixtures("pieces_of_two_rows")
 @pytest.mark.parametrize(
-    "length, graph, sequences",
-    [(LENGTH, True, True), (LENGTH, False, False), (4, False, True), (1, False, True)],
+    "way, length, graph, sequences",
+    [
+        ("automatic", LENGTH, False, True),
+        ("by hand", LENGTH, True, True),
+        ("by hand", 4, False, False),
+        ("by hand", 1, False, True),
+        ("compiled", LENGTH, True, False),
+        ("compiled in pieces", LENGTH, True, True),
+        ("compiled in pieces", 1, False, True),
+    ],
 )
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_equals_the_keras_layer_on_masked_batches(kind, backward, sequences, graph, length):
-    layer = ours(kind, backward=backward, return_sequences=sequences)
+def test_it_equals_the_keras_layer_on_masked_batches(kind, backward, way, length, graph, sequences):
+    options, training = WAYS[way]
+    layer = ours(kind, backward=backward, return_sequences=sequences, **options)
     inputs, lengths = masked_batch(length=length)
     reference = keras_layer(kind, backward, sequences, layer.get_weights())
     mask = tf.sequence_mask(lengths, length)
@@ -71,7 +96,7 @@ def test_it_equals_the_keras_layer_on_masked_batches(kind, backward, sequences, 
         return tf.reverse(states, [1]) if backward and sequences else states
 
     def our_states(x):
-        return layer(x, lengths)
+        return layer(x, lengths, training=training)
 
     if graph:
         our_states = tf.function(our_states)
@@ -103,12 +128,14 @@ def test_back_propagation_by_hand_equals_automatic_differentiation(kind, backwar
         states, kept = tuple(initial), []
         for t in range(7):
             u = states[0] @ kernel + (0.0 if bias is None else bias)
-            states = cell.step(cell.parts(x[t]), u, states)
+            states, _ = cell.step([gate[t] for gate in tf.split(x, cell.gates, axis=-1)], u, states)
             kept.append(states)
         return [tf.stack(s) for s in zip(*kept, strict=True)]
 
     def by_hand():
-        return states_through_time(cell, x, kernel, bias, tuple(initial))
+        loop = Loop(kind, returned=cell.states, per_iteration=7)
+        of_gates = tf.split(x, cell.gates, axis=-1)
+        return states_through_time(loop, of_gates, kernel, bias, initial, by_hand=True)
 
     results = []
     for run in (unrolled, by_hand):
@@ -236,8 +263,8 @@ def test_ids_and_a_table_are_the_same_as_the_looked_up_vectors(kind, vocabulary,
     ids = tf.constant(rng.integers(0, vocabulary, (BATCH, LENGTH)).astype(np.int32))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(table)
-        by_id = made(ids, lengths, table=table)
-        by_vector = made(tf.gather(table, ids), lengths)
+        by_id = made(ids, lengths, table=table, training=True)
+        by_vector = made(tf.gather(table, ids), lengths, training=True)
         totals = [tf.reduce_sum(by_id**2), tf.reduce_sum(by_vector**2)]
     np.testing.assert_allclose(by_id, by_vector, atol=1e-5)
     gradients = [tf.convert_to_tensor(tape.gradient(total, table)) for total in totals]
@@ -261,16 +288,35 @@ def test_ids_without_a_table_are_one_hot_vectors(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_xla_compiles_forward_and_backward(kind):
-    layer = ours(kind, backward=True)
+    layer = ours(kind, backward=True, loops="xla")
     inputs, lengths = masked_batch()
     variables = [w.value for w in layer.trainable_weights]
 
     def run(x):
-        return values_and_gradients(lambda x: layer(x, lengths), x, variables)
+        return values_and_gradients(lambda x: layer(x, lengths, training=True), x, variables)
 
     plain, compiled = run(inputs), tf.function(run, jit_compile=True)(inputs)
     for expected, found in zip(tf.nest.flatten(plain), tf.nest.flatten(compiled), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [BATCH, 1])
+def test_a_batch_of_any_number_of_rows_is_cut_into_pieces(rows):
+    layer = ours("gru", loops="compiled", pieces=3)
+    inputs, lengths = (part[:rows] for part in masked_batch())
+    variables = [w.value for w in layer.trainable_weights]
+
+    shapes = tf.TensorSpec([None, LENGTH, FEATURES]), tf.TensorSpec([None], tf.int32)
+    cut = tf.function(lambda x, n: layer(x, n, training=True), input_signature=shapes)
+    with tf.GradientTape() as tape:
+        outputs = cut(inputs, lengths)
+        gradients = tape.gradient(tf.reduce_sum(outputs**2), variables)
+    with tf.GradientTape() as tape:
+        expected = layer(inputs, lengths)
+        expected_gradients = tape.gradient(tf.reduce_sum(expected**2), variables)
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
+    for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(gradient, expected_gradient, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
@@ -279,7 +325,7 @@ def test_half_precision_stays_near(kind, dtype):
     full = ours(kind)
     half = ours(kind, full.get_weights(), dtype=dtype)
     inputs, lengths = masked_batch()
-    found = half(inputs, lengths)
+    found = half(inputs, lengths, training=True)
     assert found.dtype == dtype.removeprefix("mixed_")
     np.testing.assert_allclose(tf.cast(found, tf.float32), full(inputs, lengths), atol=0.08)
 
@@ -301,7 +347,8 @@ def test_the_gradient_of_common_words_is_right_in_half_precision(one_hot):
         watched = [w.value for w in layer.trainable_weights] + ([] if one_hot else [table])
         with tf.GradientTape() as tape:
             tape.watch(watched)
-            total = tf.reduce_sum(tf.cast(layer(ids, lengths, **inputs), tf.float32))
+            states = layer(ids, lengths, **inputs, training=True)
+            total = tf.reduce_sum(tf.cast(states, tf.float32))
         gradients.append([tf.convert_to_tensor(g) for g in tape.gradient(total, watched)])
     for exact, half in zip(*gradients, strict=True):
         assert tf.norm(tf.cast(half, tf.float32) - exact) < 0.05 * tf.norm(exact)

@@ -24,7 +24,7 @@ def test_every_decision_has_a_line_with_its_reason():
     assert lines() == {
         "runtime": "cpu, 1 replica — as configured",
         "precision": "float32 — the default; every device has it",
-        "xla": "off — on a CPU compiling every bucket takes longer than it saves",
+        "xla": "only loops over time, in training — on a CPU the rest gains nothing by it",
         "cudnn": "off — no GPU; recurrent layers are our own loop over time",
         "randomness": "seed 0, deterministic ops — the same command gives the same bits",
     }
@@ -60,6 +60,16 @@ def test_the_precision_is_set_for_layers_made_afterwards(precision, policy):
 def test_xla_and_cudnn_are_not_used_together(xla, compiled, use_cudnn):
     decisions = decide(Runtime(strategy="cpu", xla=xla))
     assert (decisions.jit_compile, decisions.use_cudnn) == (compiled, use_cudnn)
+
+
+@pytest.mark.parametrize("xla, loops", [("auto", "compiled"), ("on", "xla"), ("off", "plain")])
+def test_loops_over_time_are_compiled_on_a_cpu_unless_xla_is_off(xla, loops):
+    assert decide(Runtime(strategy="cpu", xla=xla)).recurrent_loops == loops
+
+
+def test_replicas_share_the_cores():
+    alone, two = (decide(Runtime(strategy="cpu", logical_cpus=n)).cores for n in (1, 2))
+    assert two == max(alone // 2, 1)
 
 
 def test_the_seed_fixes_initial_weights():
