@@ -11,9 +11,10 @@ import sys
 import gin
 
 from sentiment_train import overview
+from sentiment_train.assembly import Assembly
 from sentiment_train.config import differing_bindings
 from sentiment_train.errors import RunError
-from sentiment_train.experiment import Assembly, Experiment
+from sentiment_train.experiment import Experiment
 from sentiment_train.outcome import Outcome
 from sentiment_train.run import Run
 from sentiment_train.run_directory import RunDirectory

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from sentiment_train import overview
+from sentiment_train.assembly import Assembly
 from sentiment_train.evaluation.metrics import Predictions
-from sentiment_train.experiment import Assembly
 from sentiment_train.reports.console import shown
 from sentiment_train.run_directory import RunDirectory
 from sentiment_train.training.state import TrainingState
@@ -169,7 +169,8 @@ class Outcome:
         exact = assembly.experiment.runtime.precision == "float32"
         on_cpu = assembly.devices.kind == "cpu"
         tolerance = 1e-5 if exact and on_cpu else 1e-3 if exact else 5e-2
-        export(module, directory.file("saved_model"), live, tolerance)
+        if needs := export(module, directory.file("saved_model"), live, tolerance):
+            self.say("", f"to load it elsewhere, import {needs} first")
 
     def _served(self, model, encoder):
         """The functions of the SavedModel."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
 
+from sentiment_train.assembly import Assembly
 from sentiment_train.data.bucketing import LongestInBatch
+from sentiment_train.data.prepare import PreparedData
 from sentiment_train.data.store import BAD_ROWS
 from sentiment_train.data.vocabulary import UNKNOWN_ID
-from sentiment_train.experiment import Assembly
-from sentiment_train.training.duration import to_steps
+from sentiment_train.duration import to_steps
+from sentiment_train.training.groups import describe_groups
 
 _LEFT_OUT = {
     "duplicates": "duplicates removed",
@@ -36,10 +39,23 @@ def print_data(assembly: Assembly) -> None:
     labels = Counter(data.splits["train"].labels[assembly.trained_rows].tolist())
     shares = [f"{name} {labels[i] / labels.total():.1%}" for i, name in enumerate(data.class_names)]
     say("classes", ", ".join(shares))
+    say("text", _text_line(data))
+    for label, text in getattr(data.encoder, "lines", ()):
+        say(label, text)
+
+
+def _text_line(data: PreparedData) -> str:
+    """What is kept of the texts."""
     tokens = data.splits["train"].tokens
-    unknown = np.count_nonzero(tokens == UNKNOWN_ID) / len(tokens)
+    if data.vectors:
+        size = sum(split.tokens.nbytes for split in data.splits.values())
+        return f"a vector of {tokens.shape[-1]} numbers each, made once; {size / 1e6:,.0f} MB kept"
+    if tokens.ndim > 1:
+        return "as they are; the host half of the encoder reads them for every batch"
+    unknown_id = getattr(data.encoder, "unknown_id", UNKNOWN_ID)
+    unknown = np.count_nonzero(tokens == unknown_id) / len(tokens)
     size = data.encoder.vocabulary_size
-    say("text", f"{size:,} ids, {unknown:.1%} of the training tokens are unknown")
+    return f"{size:,} ids, {unknown:.1%} of the training tokens are unknown"
 
 
 def _say_too_long(assembly: Assembly) -> None:
@@ -84,10 +100,19 @@ def print_bucket_table(assembly: Assembly) -> None:
 
 
 def print_model(assembly: Assembly) -> None:
-    """Parameters, in total and by layer."""
+    """Parameters, in total and by layer, and what stays float32 in a shorter precision."""
     model = assembly.model
-    parts = [f"{layer.name} {layer.count_params():,}" for layer in model.layers if layer.weights]
-    assembly.console.say("model", f"{model.count_params():,} parameters; {', '.join(parts)}")
+    weighty = [layer for layer in model.layers if layer.weights]
+    parts = [f"{layer.name} {layer.count_params():,}" for layer in weighty]
+    total = model.count_params()
+    trained = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    counted = f"{total:,} parameters" + (f", {trained:,} trainable" if trained < total else "")
+    assembly.console.say("model", f"{counted}; {', '.join(parts)}")
+    if assembly.experiment.runtime.precision != "float32":
+        islands = [layer.name for layer in weighty if layer.compute_dtype == "float32"]
+        assembly.console.say("", f"in float32 all the same: {', '.join(islands)}")
+    if groups := describe_groups(assembly.groups, model.trainable_variables):
+        assembly.console.say("groups", groups)
 
 
 def print_runtime(assembly: Assembly) -> None:

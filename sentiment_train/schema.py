@@ -50,16 +50,39 @@ class Source(Protocol):
 
 @runtime_checkable
 class FittedEncoder(Protocol):
-    """Text → ids, ready to be used in the input pipeline and inside a SavedModel.
+    """The host part of a model: text → numbers, in the input pipeline and inside a SavedModel.
 
-    Lookup tables and the like must be in an attribute `resources: list`; the SavedModel keeps them.
-    An attribute `max_length: int | None` tells models the most ids that a text can have.
+    What is kept of each text is a row of "tokens". Three kinds of encoders differ in them:
+
+    * ids of words or pieces, `int32`;
+    * vectors of a frozen sentence encoder, `float32` with inner shape `[dimension]`, one each text;
+    * nothing but their number: `uint8` with inner shape `[0]`. That is the encoder of a model which
+      was cut in two; its features are made of the texts themselves, batch by batch.
+
+    These attributes are optional:
+
+    * `resources: list`: lookup tables and the like; the SavedModel keeps them.
+    * `max_length: int | None`: the most tokens that a text can have.
+    * `unknown_id: int`: the id of what is not in the vocabulary (1 if there is no such attribute).
+    * `texts_per_call: int`: how many texts `encode` should get at a time.
+    * `features(texts [n] string) -> dict`: the features of a model while serving, TF ops only, any
+      `n >= 0`, any bytes. Without it they are what `encode` gives, padded, as `tokens`, `lengths`.
+    * `feature_specs: dict[str, tuple[shape, dtype]]`: these features, their shapes with None for
+      what varies; without it tokens `[None, None] int32` and lengths `[None] int32`.
+    * `batch_features(texts: list[bytes | None], length: int, shortest: int, lengths) -> dict`: of a
+      cut model, the features of the rows of one replica. None is a filler row; `lengths` is how
+      many tokens `encode` gave for each, all from `shortest` to `length` and the same bounds in all
+      batches of a bucket. Called by several threads at a time. Every feature has rank 1 or more,
+      and a shape that depends only on the number of rows and the bounds.
+    * `static_shapes: bool`: False if that last promise cannot be kept; `why_not_static: str | None`
+      says why, and `why_not_compiled: str | None` why XLA must be off all the same.
+    * `lines: Iterable[tuple[str, str]]`: what was decided, as label and text, to be printed.
     """
 
     vocabulary_size: int
 
     def encode(self, texts):
-        """`[n] string` → `[n, (length)] int32` ragged; TF ops only, every row at least one id.
+        """`[n] string` → `[n, (tokens), *inner]` ragged; TF ops only, every row at least one token.
 
         Ids are in `[0, vocabulary_size)`; 0 is reserved for padding.
         """
@@ -70,13 +93,38 @@ class FittedEncoder(Protocol):
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Learns a `FittedEncoder` from the training texts, or loads a saved one."""
+    """Learns a `FittedEncoder` from the training texts, or loads a saved one.
+
+    Its settings and its code say what it is. If more does (a file), a method `fingerprint() -> str`
+    gives the digest of that.
+    """
 
     def fit(self, texts: Iterable[str]) -> FittedEncoder:
         """Learns from the training split only."""
 
     def load(self, directory: str) -> FittedEncoder:
         """Reads what `FittedEncoder.save` wrote."""
+
+
+@runtime_checkable
+class SentenceEncoder(Protocol):
+    """The settings of a pretrained encoder: texts → vectors `[n, dimension]`."""
+
+    def text_encoder(self, frozen: bool) -> Encoder:
+        """Its host part; if `frozen`, all of it, and the vectors are what is kept of the texts.
+
+        It reads nothing before `fit` or `load` is called.
+        """
+
+    def layer(self, fitted: FittedEncoder, name: str) -> Any:
+        """Its device part, which is to be trained: a Keras layer, called with the features.
+
+        Its pretrained weights are weights of the layer. Its attribute `top_first: list[str]` has
+        their names, nearest to the output first.
+        """
+
+    def refuse_unless(self, mode: str) -> None:
+        """Raises ConfigError if the encoder cannot be used so: frozen | fine_tune | gradual."""
 
 
 @dataclass(frozen=True)
@@ -87,46 +135,84 @@ class ModelInputs:
     num_classes: int
     use_cudnn: bool = False  # for recurrent layers: there is a GPU, and no XLA
     max_length: int | None = None  # the encoder's longest output in tokens; None: unbounded
+    encoder: FittedEncoder | None = None  # that makes the features
+    recurrent_loops: str = "plain"  # how they are executed, see `layers.recurrence.Recurrence` …
+    cores: int = 1  # … and on how many
 
 
 @runtime_checkable
 class ModelConfig(Protocol):
-    """A model family with its settings."""
+    """A model family with its settings.
+
+    These methods are optional:
+
+    * `text_encoder() -> Encoder`: of a model that brings its own.
+    * `parameter_groups(keras_model) -> tuple[VariableGroup, ...]`: of what `build` gave, which
+      variables are trained in another way than the rest.
+    """
 
     def build(self, inputs: ModelInputs) -> Any:
-        """A Keras model: features `{"tokens": [batch, length] int32, "lengths": [batch] int32}` →
+        """A Keras model: features, as the encoder makes them →
 
         logits `[batch, num_classes] float32`, or `[batch, 1]` (the log-odds of class 1) for two
         classes. Called inside the strategy's scope.
 
         A model with an attribute `predicts = "tokens"` is a language model: its output is that of
         `layers.next_token.NextToken`, three sums of each text `[batch, 3] float32`.
+
+        An attribute `embeddings` of the Keras model names the layer that gives the vector of a
+        text, `[batch, dimension]`, whose spread is to be watched.
         """
+
+
+class VariableGroup(NamedTuple):
+    """Variables that a model wants to be trained in another way; see `training.groups`."""
+
+    variables: tuple[str, ...]  # patterns of `layer/variable`
+    learning_rate: float | None = None  # the highest; None: as the others
+    starts: str = "0 steps"  # frozen before
+    warmup: str | None = None  # from there on; None: as the others
 
 
 class Batch(NamedTuple):
     """What enters a replica: numbers with static shapes, never strings.
 
-    Padding is on the right and every row has `lengths >= 1`. A row of weight 0 that fills up a
+    Features of ids and of vectors are tokens `[rows, length, *inner]` and lengths `[rows] int32`:
+    padding is on the right and every row has `lengths >= 1`. A row of weight 0 that fills up a
     batch has one padding token.
+
+    Those of a model that was cut in two are as its encoder says; `rows [rows] int32` among them
+    tells where the rows of the batch are in what the device part gives. With several replicas the
+    features of each are one after the other on the first axis.
     """
 
-    features: dict[str, Any]  # tokens [rows, length] int32, lengths [rows] int32
+    features: dict[str, Any]
     labels: Any  # [rows] int32
     weights: Any  # [rows] float32
 
 
 def check_batch(batch: Batch) -> None:
     """Raises ValueError unless `batch` keeps the contract above (static facts only, no values)."""
-    tokens, lengths = batch.features["tokens"], batch.features["lengths"]
-    rows = tokens.shape[0]
-    expected = {
-        "tokens": (tokens, "int32", (rows, tokens.shape[1])),
-        "lengths": (lengths, "int32", (rows,)),
-        "labels": (batch.labels, "int32", (rows,)),
-        "weights": (batch.weights, "float32", (rows,)),
-    }
-    for name, (array, dtype, shape) in expected.items():
-        found = (str(getattr(array.dtype, "name", array.dtype)), tuple(array.shape))
-        if found != (dtype, shape):
-            raise ValueError(f"batch.{name}: expected {dtype} {shape}, found {found[0]} {found[1]}")
+    rows = batch.labels.shape[0]
+    expected = {"labels": (batch.labels, "int32"), "weights": (batch.weights, "float32")}
+    of_rows = {"lengths", "rows"} & batch.features.keys()
+    expected |= {name: (batch.features[name], "int32") for name in of_rows}
+    for name, (array, dtype) in expected.items():
+        found = (_dtype(array), tuple(array.shape))
+        if found != (dtype, (rows,)):
+            raise ValueError(
+                f"batch.{name}: expected {dtype} ({rows},), found {found[0]} {found[1]}"
+            )
+    if (tokens := batch.features.get("tokens")) is not None:
+        found = (_dtype(tokens), tuple(tokens.shape))
+        if tokens.shape[0] != rows or len(tokens.shape) < 2:
+            raise ValueError(f"batch.tokens: expected ({rows}, length, …), found {found[1]}")
+        if len(tokens.shape) == 2 and found[0] != "int32":
+            raise ValueError(f"batch.tokens: expected ids of int32, found {found[0]}")
+    for name, array in batch.features.items():
+        if _dtype(array) == "string" or len(array.shape) < 1:
+            raise ValueError(f"batch.{name}: {_dtype(array)} {tuple(array.shape)} is for no device")
+
+
+def _dtype(array) -> str:
+    return str(getattr(array.dtype, "name", array.dtype))

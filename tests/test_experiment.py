@@ -8,8 +8,9 @@ import gin
 import pytest
 
 from sentiment_train import config, jobs
+from sentiment_train.assembly import Assembly
 from sentiment_train.errors import ConfigError
-from sentiment_train.experiment import Assembly, Experiment
+from sentiment_train.experiment import Experiment
 from sentiment_train.layers.recurrence import Recurrence
 from sentiment_train.run_directory import RunDirectory
 from sentiment_train.schema import ModelInputs

@@ -7,6 +7,7 @@ are. Only then are tokens touched, and only those of this worker's rows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ class PlannedBatch:
     length: int  # that every row is padded to
     rows: np.ndarray  # [batch_size] int64 indices into the split, FILLER at the end
     tokens: int  # real tokens in it
+    shortest: int = 1  # row that may be in such a batch
 
     @property
     def examples(self) -> int:
@@ -86,11 +88,14 @@ def stored_order(lengths: np.ndarray, shapes: BatchShapes) -> list[PlannedBatch]
 
 
 def _planned(order: np.ndarray, lengths: np.ndarray, shapes: BatchShapes) -> list[PlannedBatch]:
+    bounds = getattr(shapes, "lengths", ())  # of buckets
+    shortest = {length: before + 1 for before, length in zip((0, *bounds), bounds, strict=False)}
     batches = []
     for chosen, size, length in shapes.cut(order, lengths):
         rows = np.full(size, FILLER, np.int64)
         rows[: len(chosen)] = chosen
-        batches.append(PlannedBatch(length, rows, int(lengths[chosen].sum())))
+        tokens = int(lengths[chosen].sum())
+        batches.append(PlannedBatch(length, rows, tokens, shortest.get(length, 1)))
     return batches
 
 
@@ -101,44 +106,46 @@ def gather(split: EncodedSplit, rows: np.ndarray, length: int) -> tuple[np.ndarr
       rows: `[rows] int64` indices; FILLER gives one padding token and weight 0.
 
     Returns:
-      tokens `[rows, length] int32`, lengths `[rows] int32`, labels `[rows] int32`,
-      weights `[rows] float32`.
+      tokens `[rows, length, *inner]` of the store's type, lengths `[rows] int32`,
+      labels `[rows] int32`, weights `[rows] float32`.
     """
-    tokens = np.zeros((len(rows), length), np.int32)
-    lengths = np.ones(len(rows), np.int32)
-    labels = np.zeros(len(rows), np.int32)
-    weights = np.zeros(len(rows), np.float32)
-    for place, row in enumerate(rows):
-        if row != FILLER:
-            start, end = split.offsets[row], split.offsets[row + 1]
-            tokens[place, : end - start] = split.tokens[start:end]
-            lengths[place] = end - start
+    # As plain arrays: every operation on a memory map costs as much as a whole row.
+    flat, offsets = np.asarray(split.tokens), np.asarray(split.offsets)
     real = rows != FILLER
-    labels[real] = split.labels[rows[real]]
-    weights[real] = split.weights[rows[real]]
-    return tokens, lengths, labels, weights
+    chosen = np.where(real, rows, 0)
+    starts = offsets[chosen]
+    counts = np.where(real, offsets[chosen + 1] - starts, 0)
+    places = np.arange(length)
+    # One look-up for all places; those behind the end of a row hold others' tokens, or beyond the
+    # last row the last token, until they are emptied.
+    tokens = flat.take(starts[:, None] + places, axis=0, mode="clip")
+    tokens[places >= counts[:, None]] = 0
+    lengths = np.maximum(counts, 1).astype(np.int32)
+    return tokens, lengths, *labels_and_weights(split, rows)
 
 
-def batches(split: EncodedSplit, planned: list[PlannedBatch], rows: RowSlice):
-    """A `tf.data.Dataset` of `Batch`, one for each planned batch, gathered ahead in parallel.
+def labels_and_weights(split: EncodedSplit, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`[rows] int64` → labels `[rows] int32`, weights `[rows] float32`; of FILLER 0 and 0."""
+    real = rows != FILLER
+    chosen = np.where(real, rows, 0)
+    labels = np.where(real, split.labels[chosen], np.int32(0))
+    weights = np.where(real, split.weights[chosen], np.float32(0))
+    return labels, weights
 
+
+def batches(
+    split: EncodedSplit, planned: Sequence[PlannedBatch], rows: RowSlice
+) -> Iterator[Batch]:
+    """The values of each planned batch, as tensors in the memory of the host.
+
+    Gathered when they are asked for: a batch takes some 50 µs, and a pipeline that did it in the
+    background would hold up the training step for longer, because both need Python.
     To go on at a position, pass the rest of the plan: what is skipped is never read.
     """
     import tensorflow as tf
 
-    def read(index):
-        plan = planned[int(index)]
-        return gather(split, rows.of(plan.rows), plan.length)
-
-    def to_batch(index):
-        types = [tf.int32, tf.int32, tf.int32, tf.float32]
-        tokens, lengths, labels, weights = tf.numpy_function(read, [index], types, stateful=False)
-        tokens.set_shape([None, None])
-        for vector in (lengths, labels, weights):
-            vector.set_shape([None])
-        return Batch({"tokens": tokens, "lengths": lengths}, labels, weights)
-
-    options = tf.data.Options()
-    options.deterministic = True
-    dataset = tf.data.Dataset.range(len(planned)).map(to_batch, num_parallel_calls=2)
-    return dataset.prefetch(4).with_options(options)
+    for plan in planned:
+        arrays = gather(split, rows.of(plan.rows), plan.length)
+        with tf.device("/cpu:0"):
+            tokens, lengths, labels, weights = map(tf.constant, arrays)
+        yield Batch({"tokens": tokens, "lengths": lengths}, labels, weights)

@@ -21,6 +21,10 @@ _MOST_CANDIDATES = 2048  # lengths to choose from: 2048² places are a second an
 class BatchShapes(Protocol):
     """How an order of rows is cut into batches; `lengths` are those of the whole split."""
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many rows a batch may have."""
+
     def cut(self, order: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
         """Yields each batch: its rows `[<= size]` as indices, its size, the length it is padded to.
 
@@ -45,6 +49,10 @@ class BucketTable:
 
     lengths: tuple[int, ...]
     batch_sizes: tuple[int, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return self.batch_sizes
 
     def bucket_of(self, lengths: np.ndarray) -> np.ndarray:
         """`[n]` lengths → `[n]` index of the bucket."""
@@ -81,6 +89,10 @@ class LongestInBatch:
     """
 
     batch_size: int
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return (self.batch_size,)
 
     def cut(self, order: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
         """The rows in their order; see `BatchShapes`."""

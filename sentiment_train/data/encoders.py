@@ -10,6 +10,7 @@ from typing import Literal
 import gin
 
 from sentiment_train.config import Part
+from sentiment_train.data.stored_texts import as_bytes
 from sentiment_train.data.text import TextRules
 from sentiment_train.data.vocabulary import (
     FILE_NAME,
@@ -18,6 +19,7 @@ from sentiment_train.data.vocabulary import (
     load_vocabulary,
     save_vocabulary,
 )
+from sentiment_train.schema import FittedEncoder
 
 _TEXTS_PER_CALL = 512
 
@@ -124,29 +126,58 @@ def unknown_if_empty(ids):
     return tf.concat([ids, tf.RaggedTensor.from_row_lengths(filler, missing)], axis=1)
 
 
-def batched(texts: Iterable[str | bytes]) -> Iterator[list[bytes]]:
+def batched(
+    texts: Iterable[str | bytes], at_a_time: int = _TEXTS_PER_CALL
+) -> Iterator[list[bytes]]:
     """Lists of a few hundred texts in UTF-8: enough for an op to be worth its call.
 
     Half of a surrogate pair becomes bytes that are not UTF-8, as when predicting; see `TextRules`.
     """
-    texts = (t.encode("utf-8", "surrogatepass") if isinstance(t, str) else t for t in texts)
-    while batch := list(islice(texts, _TEXTS_PER_CALL)):
+    texts = map(as_bytes, texts)
+    while batch := list(islice(texts, at_a_time)):
         yield batch
 
 
-def encode_all(encoder, texts: Iterable[str]):
-    """Yields `(ids [tokens] int32, lengths [n] int64)` numpy pairs, a few hundred texts each.
+def padded(rows) -> dict:
+    """`[n, (tokens), *inner]` ragged, maybe of no rows → features as models take them:
 
-    Runs `encoder.encode` in parallel in a tf.data pipeline; the order is that of `texts`.
+    tokens `[n, width, *inner]`, padded on the right, and lengths `[n] int32`.
+    """
+    import tensorflow as tf
+
+    lengths = tf.cast(rows.row_lengths(), tf.int32)
+    width = tf.maximum(tf.reduce_max(tf.concat([lengths, [1]], axis=0)), 1)
+    inner = rows.flat_values.shape[1:].as_list()
+    return {"tokens": rows.to_tensor(shape=tf.stack([-1, width, *inner])), "lengths": lengths}
+
+
+def features_of(encoder: FittedEncoder, texts) -> dict:
+    """`[n] string` → the features of a model while serving; any `n`, any bytes."""
+    if hasattr(encoder, "features"):
+        return encoder.features(texts)
+    return padded(encoder.encode(texts))
+
+
+def encode_all(encoder: FittedEncoder, texts: Iterable[str | bytes]):
+    """Yields `(tokens [tokens, *inner], lengths [n] int64)` numpy pairs of some texts each.
+
+    Ids are int32. Runs `encoder.encode` in parallel in a tf.data pipeline; the order is that of
+    `texts`.
     """
     import tensorflow as tf
 
     def encode(batch):
-        ids = encoder.encode(batch)
-        return tf.cast(ids.flat_values, tf.int32), ids.row_lengths()
+        rows = encoder.encode(batch)
+        tokens = rows.flat_values
+        if tokens.shape.rank == 1:
+            tokens = tf.cast(tokens, tf.int32)
+        return tokens, rows.row_lengths()
 
+    at_a_time = getattr(encoder, "texts_per_call", _TEXTS_PER_CALL)
     signature = tf.TensorSpec([None], tf.string)
-    batches = tf.data.Dataset.from_generator(lambda: batched(texts), output_signature=signature)
+    batches = tf.data.Dataset.from_generator(
+        lambda: batched(texts, at_a_time), output_signature=signature
+    )
     options = tf.data.Options()
     options.deterministic = True
     encoded = batches.map(encode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

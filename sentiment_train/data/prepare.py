@@ -33,6 +33,13 @@ class PreparedData:
     found: dict[str, int]
 
     @property
+    def vectors(self) -> bool:
+        """Whether each text is kept as one vector, and not as tokens that are so many."""
+        return self.longest == 1 and all(
+            split.tokens.ndim > 1 and split.tokens.size for split in self.splits.values()
+        )
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest row of any split."""
         return max(int(s.lengths.max()) for s in self.splits.values())
@@ -127,7 +134,7 @@ def fingerprint_of(source: Source, rules: Splits, encoder: Encoder) -> str:
         "source": source.fingerprint(),
         "class_names": getattr(source, "class_names", None),
         "splits": _described(rules),
-        "encoder": _described(encoder),
+        "encoder": [_described(encoder), getattr(encoder, "fingerprint", lambda: None)()],
     }
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 

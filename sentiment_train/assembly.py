@@ -1,0 +1,276 @@
+"""The parts of an experiment, built and handed to each other in the order of the data line."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from sentiment_train.data import batches as batching
+from sentiment_train.data.batches import PlannedBatch, RowSlice
+from sentiment_train.data.bucketing import BatchShapes, BucketTable
+from sentiment_train.data.encoders import encode_all
+from sentiment_train.data.host_half import HostHalf
+from sentiment_train.data.prepare import PreparedData, prepare
+from sentiment_train.data.store import EncodedSplit
+from sentiment_train.duration import to_steps
+from sentiment_train.errors import ConfigError, DataError
+from sentiment_train.experiment import Experiment
+from sentiment_train.reports.console import Console
+from sentiment_train.runtime.runtime import decide
+from sentiment_train.runtime.stop_request import StopRequest
+from sentiment_train.schema import Batch, ModelInputs, check_batch
+from sentiment_train.training.groups import ParameterGroup, PlannedGroup, plan_groups
+
+
+class Assembly:
+    """The parts of an experiment, built in the order of the data line.
+
+    Building does not train: a dry run builds the same parts. `devices` come first, because
+    TensorFlow wants to know them before anything else happens.
+    """
+
+    def __init__(self, experiment: Experiment, cache: str):
+        self.experiment = experiment
+        self.decisions = decide(experiment.runtime)
+        self.devices = self.decisions.devices
+        self.is_chief = self.devices.cluster.is_chief
+        self.console = Console(silent=not self.is_chief)
+        self.should_stop = StopRequest(self.devices)
+        self.cache = cache
+
+    @cached_property
+    def data(self) -> PreparedData:
+        """The encoded splits; read from the cache if the same ones were made before."""
+        e = self.experiment
+        say = lambda text: self.console.say("data", text)  # noqa: E731
+        data = prepare(e.source, e.splits, e.encoder, self.cache, say)
+        if e.validation.best_by is not None and "validation" not in data.splits:
+            raise DataError(
+                f"There is no validation split to choose the best weights by: a share of"
+                f" {e.splits.validation} of {len(data.splits['train']):,} examples in"
+                f" {len(data.class_names)} classes is none. Raise Splits.validation, bring more"
+                " examples, or set Validation.best_by = None to keep the last weights."
+            )
+        names = e.loss.metric_names(data.class_names)
+        if e.validation.best_by not in (None, *names):
+            e.validation.refuse("best_by", f"is no metric; known: {', '.join(names)}.")
+        return data
+
+    @cached_property
+    def buckets(self) -> BatchShapes:
+        """How rows are cut into batches, and the shapes of these."""
+        buckets = self.experiment.buckets
+        self._check_shapes()
+        if self.data.vectors:
+            return BucketTable((1,), (buckets.rows(1),))
+        return buckets.table(self.data.splits["train"].lengths, self.data.longest)
+
+    def _check_shapes(self) -> None:
+        """Raises ConfigError if batches cannot have the shapes that are asked for."""
+        buckets, encoder = self.experiment.buckets, self.data.encoder
+        compiled = self.decisions.jit_compile or self.devices.kind == "tpu"
+        if buckets.pad_to == "longest_in_batch" and compiled:
+            buckets.refuse(
+                "pad_to",
+                "has a new shape for nearly every batch, and XLA would compile each of them. Use"
+                " 'bucket', or Runtime.xla = 'off' on a device that is not a TPU.",
+            )
+        if buckets.pad_to == "longest_in_batch" and self._host_half:
+            buckets.refuse("pad_to", "is for ids; the features of a cut model go by buckets.")
+        if self.data.vectors:
+            for name in ("lengths", "leave_out_above"):
+                if getattr(buckets, name) is not None:
+                    buckets.refuse(name, "is for texts of tokens; here each is one vector.")
+        moving = "" if getattr(encoder, "static_shapes", True) else "its shapes differ by batch"
+        why_not = getattr(encoder, "why_not_static", None) or moving
+        why_not_compiled = getattr(encoder, "why_not_compiled", None) or why_not
+        if compiled and why_not_compiled:
+            raise ConfigError(
+                f"Runtime.xla cannot compile this encoder: {why_not_compiled}. Use"
+                " Runtime.xla = 'off' on a device that is not a TPU, or mode = 'frozen'.",
+                "Runtime.xla",
+            )
+        if self.devices.local_replicas > 1 and why_not:
+            raise ConfigError(
+                f"Runtime.strategy: several replicas need batches of equal shapes: {why_not}. Use"
+                " one replica, or mode = 'frozen'.",
+                "Runtime.strategy",
+            )
+
+    @cached_property
+    def _host_half(self) -> HostHalf | None:
+        """Of a model that was cut in two; None where features come from the store."""
+        encoder = self.data.encoder
+        return HostHalf(encoder) if hasattr(encoder, "batch_features") else None
+
+    @cached_property
+    def trained_rows(self) -> np.ndarray:
+        """`[m] int64` the rows of the training split that are trained on."""
+        train = self.data.splits["train"]
+        return self.experiment.buckets.trained_rows(train.lengths, train.labels)
+
+    @cached_property
+    def steps_per_epoch(self) -> int:
+        """Optimizer updates of an epoch."""
+        lengths = self.data.splits["train"].lengths[self.trained_rows]
+        batches = self.buckets.batches_per_epoch(lengths)
+        return -(-batches // self.experiment.training.accumulate_batches)
+
+    def new_model(self, scope=None, use_cudnn: bool | None = None):
+        """A Keras model with fresh weights, in the scope of a strategy or of none.
+
+        Args:
+          use_cudnn: in place of what the runtime decided.
+
+        Raises:
+          ConfigError: if its output is not what the loss is for: one logit per class (or one for
+            two classes), or the sums of a language model.
+        """
+        import keras
+
+        policy = keras.mixed_precision.dtype_policy()
+        keras.backend.clear_session()  # so that layers get the same names every time …
+        keras.mixed_precision.set_dtype_policy(policy)  # … but it also forgets the precision
+        keras.utils.set_random_seed(self.decisions.seed)
+        inputs = ModelInputs(
+            self.data.encoder.vocabulary_size,
+            len(self.data.class_names),
+            self.decisions.use_cudnn if use_cudnn is None else use_cudnn,
+            getattr(self.data.encoder, "max_length", None),
+            self.data.encoder,
+            recurrent_loops=self._recurrent_loops,
+            cores=self.decisions.cores,
+        )
+        with scope or contextlib.nullcontext():
+            model = self.experiment.model.build(inputs)
+        _check_output(model, inputs.num_classes, self.experiment.loss.predicts)
+        return model
+
+    @property
+    def _recurrent_loops(self) -> str:
+        """How loops over time are executed; they are compiled for a shape, so not if all differ."""
+        loops = self.decisions.recurrent_loops
+        one_by_one = self.experiment.buckets.pad_to == "longest_in_batch"
+        return "plain" if loops == "compiled" and one_by_one else loops
+
+    @cached_property
+    def model(self):
+        """The model, built in the strategy's scope."""
+        return self.new_model(self.decisions.strategy.scope())
+
+    @cached_property
+    def groups(self) -> tuple[PlannedGroup, ...]:
+        """What every trainable variable is moved by, and from when on."""
+        e, per_epoch = self.experiment, self.steps_per_epoch
+        groups = e.groups
+        if groups is None:
+            wanted = getattr(e.model, "parameter_groups", lambda model: ())
+            groups = [ParameterGroup(**group._asdict()) for group in wanted(self.model)]
+        total_steps = to_steps(e.training.length, per_epoch)
+        variables = self.model.trainable_variables
+        return plan_groups(groups, variables, e.schedule, total_steps, per_epoch)
+
+    def order(self, epoch: int) -> list[PlannedBatch]:
+        """The global batches of a training epoch."""
+        lengths = self.data.splits["train"].lengths
+        seed, rows = self.decisions.seed, self.trained_rows
+        return batching.epoch_order(lengths, self.buckets, seed, epoch, rows)
+
+    def read(self, planned: Sequence[PlannedBatch]) -> Iterator[Batch]:
+        """Training batches, distributed over the replicas."""
+        return self.read_split(self.data.splits["train"], planned)
+
+    def batch_of_any_shape(self):
+        """A `Batch` of `tf.TypeSpec`s that fits every batch of `read`, so that one trace serves
+        them all; None where each shape gets its own, because it is compiled."""
+        compiled = self.decisions.jit_compile or self.devices.kind != "cpu"
+        if self._host_half or (compiled and self.experiment.buckets.pad_to == "bucket"):
+            return None
+        import tensorflow as tf
+
+        sizes = self.buckets.sizes
+        shapes = zip((min(sizes), max(sizes)), (1, 2), strict=True)
+        planned = [
+            PlannedBatch(length, np.full(size, batching.FILLER), 0) for size, length in shapes
+        ]
+        specs = [tf.nest.map_structure(tf.type_spec_from_value, b) for b in self.read(planned)]
+        return tf.nest.map_structure(lambda a, b: a.most_specific_common_supertype([b]), *specs)
+
+    def read_split(
+        self, split: EncodedSplit, planned: Sequence[PlannedBatch], keep: str | None = None
+    ) -> Iterator[Batch]:
+        """The batches of any split, distributed over the replicas.
+
+        Args:
+          keep: a name for split and plan, if they will be read again; see `HostHalf`.
+        """
+        devices = self.devices
+        rows = RowSlice(
+            devices.replicas,
+            devices.cluster.index * devices.local_replicas,
+            devices.local_replicas,
+        )
+        if self._host_half:
+            batches = self._host_half.batches(split, planned, rows, keep)
+        else:
+            batches = batching.batches(split, planned, rows)
+        for batch in batches:
+            check_batch(batch)
+            yield devices.distribute(batch)
+
+    @cached_property
+    def _evaluator(self):
+        from sentiment_train.evaluation.evaluator import Evaluator
+
+        decisions = self.decisions
+        evaluator = Evaluator(
+            self.model, decisions.strategy, decisions.jit_compile, self.should_stop
+        )
+        if (batch := self.batch_of_any_shape()) is not None:
+            evaluator.logits_of.get_concrete_function(batch.features)
+        return evaluator
+
+    def predict(self, split: EncodedSplit, buckets: BatchShapes, keep: str | None = None):
+        """`Predictions` of the current weights for every row of a split; `keep`: `read_split`."""
+        planned = batching.stored_order(split.lengths, buckets)
+        rows = [p.rows for p in planned]
+        return self._evaluator.predict(
+            self.read_split(split, planned, keep), rows, split.labels, split.weights
+        )
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Metrics of the current weights on a split."""
+        predictions = self.predict(self.data.splits[split], self.buckets, keep=split)
+        return self.experiment.loss.measure(predictions, self.data.class_names)
+
+    def logits_of_texts(self, texts: Sequence[bytes]) -> np.ndarray:
+        """`[n, 1 or classes]` logits of the current weights, all texts in one padded batch."""
+        pieces = list(encode_all(self.data.encoder, texts))
+        lengths = np.concatenate([lengths for _, lengths in pieces])
+        split = EncodedSplit(
+            tokens=np.concatenate([tokens for tokens, _ in pieces]),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            labels=np.zeros(len(lengths), np.int32),
+            weights=np.ones(len(lengths), np.float32),
+            texts=texts,
+        )
+        one_bucket = BucketTable((int(lengths.max()),), (len(lengths),))
+        return self.predict(split, one_bucket).logits
+
+
+def _check_output(model, num_classes: int, predicts: str) -> None:
+    """Raises ConfigError unless the outputs fit what is predicted."""
+    shape, dtype = tuple(model.output_shape), model.output.dtype
+    widths = (1, 2) if num_classes == 2 else (num_classes,)
+    what = f"{num_classes} classes"
+    if predicts == "tokens":
+        widths, what = (3,), "the sums of a language model"
+    if len(shape) != 2 or shape[1] not in widths or dtype != "float32":
+        wanted = " or ".join(f"[batch, {width}]" for width in widths)
+        raise ConfigError(
+            f"Experiment.model gives {dtype} {list(shape)} for {what}; expected float32 {wanted}.",
+            "Experiment.model",
+        )
