@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import hashlib
-import os
 from typing import TYPE_CHECKING
 
 import gin
 
 from sentiment_train import overview
-from sentiment_train.errors import (
-    CheckpointError,
-    DivergedError,
-    Interrupted,
-    RunError,
-    UserError,
-)
-from sentiment_train.experiment import Assembly
+from sentiment_train.assembly import Assembly
+from sentiment_train.beginning import Beginning
+from sentiment_train.data.batches import epoch_order
+from sentiment_train.duration import to_steps
+from sentiment_train.errors import CheckpointError, DivergedError, Interrupted
+from sentiment_train.evaluation.spread import SpreadWatch, rows_looked_at, spread_of
 from sentiment_train.outcome import Outcome
 from sentiment_train.run_directory import RunDirectory
-from sentiment_train.training.duration import to_steps
 
 if TYPE_CHECKING:
     from sentiment_train.training.initial_weights import Origin
@@ -39,38 +33,33 @@ class Run:
         self.warn = lambda text: self.say("warning", text)
         self.checkpoints = Checkpoints(directory.file("checkpoints"), keep, self.warn)
         self.step = self._train_step()
-        self.made_of = self._made_of()
+        self.beginning = Beginning(assembly, directory, self.step, self.checkpoints)
 
     def _train_step(self):
+        from sentiment_train.training.grouped_optimizer import GroupedOptimizer
         from sentiment_train.training.step import TrainStep
 
         assembly, experiment = self.assembly, self.assembly.experiment
         model, labels = assembly.model, assembly.data.splits["train"].labels[assembly.trained_rows]
-        self.total_steps = to_steps(experiment.training.length, assembly.steps_per_epoch)
-        self.schedule = experiment.schedule.build(self.total_steps, assembly.steps_per_epoch)
+        per_epoch = assembly.steps_per_epoch
+        self.total_steps = to_steps(experiment.training.length, per_epoch)
         class_weights = experiment.loss.weights_of_classes(assembly.data.class_names, labels)
         with assembly.decisions.strategy.scope():
             return TrainStep(
                 model,
                 experiment.loss,
                 class_weights,
-                experiment.optimizer.build(self.schedule),
+                GroupedOptimizer.of_groups(assembly.groups, experiment.optimizer, per_epoch),
                 experiment.training,
                 assembly.decisions,
             )
 
-    def _made_of(self) -> dict[str, str]:
-        """What a checkpoint belongs to: data and vocabulary, by content."""
-        data = self.assembly.data
-        vocabulary = _digest(f"{data.directory}/vocabulary.txt")
-        return {"data": data.content, "vocabulary": vocabulary}
-
     def train(self) -> None:
         """Trains to the end, then evaluates and exports the weights that are kept."""
         overview.print_all(self.assembly, with_table=False)
-        state = self._restore_newest()
+        state = self.beginning.find()
         if self.assembly.is_chief:
-            self._write_vocabulary()
+            self.beginning.write_vocabulary()
             self.directory.set_status("incomplete")
         self.assembly.should_stop.listen()
         try:
@@ -93,103 +82,9 @@ class Run:
                 " The same command goes on with the evaluation."
             ) from None
 
-    def _restore_newest(self):
-        """1. the newest intact checkpoint of this run; 2. another run, as `init_from` says;
-        3. fresh weights."""
-        from sentiment_train.training.state import TrainingState
-
-        checkpoint = self.checkpoints.newest()
-        found = checkpoint.state.step if checkpoint else 0
-        if not self.assembly.devices.same_on_all_workers(found):
-            raise CheckpointError(
-                f"The workers found different checkpoints (this one: step {found}). They need one"
-                f" --model_dir that all of them see; is {self.directory.path} shared?"
-            )
-        if checkpoint is None:
-            if self.checkpoints.steps():
-                self.say("warning", "no intact checkpoint is left; training begins anew")
-            self.say("run", f"{self.directory.path} (from the start)")
-            origin = self.initialise()
-            if origin is not None and self.assembly.is_chief:
-                self.directory.write_json("init_from.json", dataclasses.asdict(origin))
-            return TrainingState()
-        self._restore(checkpoint)
-        state = checkpoint.state
-        self.say("run", f"{self.directory.path} (goes on after step {state.step:,})")
-        return state
-
     def initialise(self) -> Origin | None:
-        """Takes the weights of the run that `Experiment.init_from` names, if it names one.
-
-        Raises:
-          CheckpointError: on every worker, if they cannot be taken on all, or are not the same.
-        """
-        import tensorflow as tf
-
-        from sentiment_train.training.initial_weights import OtherRun, take
-
-        experiment, devices = self.assembly.experiment, self.assembly.devices
-        if experiment.init_from is None:
-            return None
-        origin = refused = None
-        try:
-            path = os.path.expanduser(experiment.init_from).rstrip("/")
-            other = OtherRun(path, self.warn)
-            if (status := RunDirectory(path).status) != "done":
-                self.warn(f"{path}, which this run starts from, is {status}")
-            vocabulary = self.assembly.data.directory
-            origin = take(self.step, vocabulary, other, experiment.init_layers)
-        except UserError as error:
-            refused = error
-        except (OSError, tf.errors.OpError) as error:
-            reason = getattr(error, "message", error)
-            refused = CheckpointError(f"Cannot read {experiment.init_from}: {reason}")
-        if devices.any_worker(refused is not None):
-            raise refused or CheckpointError("Another worker cannot use Experiment.init_from.")
-        # In pieces that a float32 holds exactly.
-        pieces = [int(origin.sha256[start : start + 5], 16) for start in range(0, 20, 5)]
-        if not all(devices.same_on_all_workers(piece) for piece in pieces):
-            raise CheckpointError(f"The workers do not see the same run in {origin.path}.")
-        self.say("weights", f"{origin.taken} taken from {origin.path} (step {origin.step:,})")
-        return origin
-
-    def _restore(self, checkpoint) -> None:
-        from sentiment_train.training.checkpoints import restore
-
-        self._check_vocabulary()
-        for what, digest in self.made_of.items():
-            if checkpoint.made_of.get(what) != digest:
-                raise CheckpointError(
-                    f"The {what} of this run have changed since it began, so its checkpoints no"
-                    f" longer fit. Restore the {what}, or choose another --model_dir."
-                )
-        restore(self.step.variables(), checkpoint.arrays)
-
-    def _check_vocabulary(self) -> None:
-        """Raises CheckpointError if the run's own vocabulary is not the one it was trained with.
-
-        A missing one is written again.
-        """
-        path = self.directory.file("vocabulary.txt")
-        found = _digest(path)
-        if not found and self.assembly.is_chief:
-            self._write_vocabulary()
-        elif found not in ("", self.made_of["vocabulary"]):
-            raise CheckpointError(
-                f"{path} is not the vocabulary that the checkpoints were trained with. Delete it;"
-                " it is written again."
-            )
-
-    def _write_vocabulary(self) -> None:
-        import tensorflow as tf
-
-        if _digest(self.directory.file("vocabulary.txt")) == self.made_of["vocabulary"] != "":
-            return
-        try:
-            self.assembly.data.encoder.save(self.directory.path)
-        except (OSError, tf.errors.OpError) as error:
-            reason = getattr(error, "message", error)
-            raise RunError(f"Cannot write the vocabulary: {reason}. Mend that and go on.") from None
+        """Takes the weights of another run, if the experiment names one; see `Beginning`."""
+        return self.beginning.initialise()
 
     def _loop(self, state) -> None:
         """Assembles the loop with its actions and runs it."""
@@ -201,7 +96,7 @@ class Run:
             progress = Progress(
                 to_steps(assembly.experiment.training.log_every, assembly.steps_per_epoch),
                 report,
-                lambda step: float(self.schedule(step)),
+                self.step.optimizer.learning_rates,
                 allow_overflow=assembly.decisions.float16,
                 tick=console.advance,
             )
@@ -214,7 +109,7 @@ class Run:
                 self._save,
                 assembly.should_stop,
             )
-            if (batch := assembly.batch_of_any_length()) is not None:
+            if (batch := assembly.batch_of_any_shape()) is not None:
                 self.step.trace(batch)
             console.start_progress(state.step, self.total_steps)
             try:
@@ -224,16 +119,18 @@ class Run:
 
     def _actions(self, report, state) -> list:
         """What the loop does between two steps; saving is last, so that it holds all the others."""
-        from sentiment_train.training.actions import Save, Validate
+        from sentiment_train.training.actions import LookAtStart, Save, Validate
 
         experiment, per_epoch = self.assembly.experiment, self.assembly.steps_per_epoch
         actions = []
         if "validation" in self.assembly.data.splits:
-            validation = experiment.validation
+            validation, watch = experiment.validation, self._spread_watch()
+            if watch is not None:
+                actions.append(LookAtStart(watch.measure, report))
             actions.append(
                 Validate(
                     to_steps(validation.every, per_epoch),
-                    self._evaluate_validation,
+                    lambda: self._evaluate_validation(state, watch),
                     report,
                     validation.best_by,
                     validation.patience,
@@ -255,7 +152,7 @@ class Run:
 
         def open_writer() -> MetricWriter:
             writer = MetricWriter(file("tensorboard"), file("metrics.jsonl"), tf.io.gfile)
-            writer.go_on_after(state.step)
+            writer.go_on_after(state.step or -1)  # what is measured before the first step is step 0
             writer.text("config", f"```\n{gin.config_str()}\n```")
             return writer
 
@@ -265,15 +162,47 @@ class Run:
         from sentiment_train.training.checkpoints import arrays_of
 
         if self.assembly.is_chief:
-            self.checkpoints.save(state, arrays_of(self.step.variables()), self.made_of)
+            self.checkpoints.save(state, arrays_of(self.step.variables()), self.beginning.made_of)
 
     def _averaged(self):
         average = self.step.average
         return average.in_place_of_weights() if average else contextlib.nullcontext()
 
-    def _evaluate_validation(self) -> dict[str, float]:
+    def _evaluate_validation(self, state, watch: SpreadWatch | None) -> dict[str, float]:
         with self._averaged():
-            return self.assembly.evaluate("validation")
+            metrics = self.assembly.evaluate("validation")
+            if watch is not None:
+                metrics["embedding_spread"] = watch.look(state.spread_at_start)
+        return metrics
+
+    def _spread_watch(self) -> SpreadWatch | None:
+        """Of the layer that the model calls its embeddings, on some texts of the validation split;
+        None if it has none."""
+        import keras
+
+        from sentiment_train.evaluation.evaluator import Evaluator
+
+        assembly, model = self.assembly, self.assembly.model
+        if (layer := getattr(model, "embeddings", None)) is None:
+            return None
+        split, decisions = assembly.data.splits["validation"], assembly.decisions
+        chosen = rows_looked_at(len(split))
+        planned = epoch_order(split.lengths, assembly.buckets, 0, 0, chosen)
+        # Not compiled: for so few texts that takes longer than it saves.
+        evaluator = Evaluator(
+            keras.Model(model.input, model.get_layer(layer).output),
+            decisions.strategy,
+            False,
+            assembly.should_stop,
+        )
+
+        def measure() -> float:
+            batches = assembly.read_split(split, planned, keep="spread")
+            rows = [batch.rows for batch in planned]
+            found = evaluator.predict(batches, rows, split.labels, split.weights)
+            return spread_of(found.logits[chosen])
+
+        return SpreadWatch(measure, self.warn)
 
     @contextlib.contextmanager
     def best_weights(self):
@@ -287,7 +216,7 @@ class Run:
             raise CheckpointError(
                 f"{self.directory.path} has no intact checkpoint. Train it first (--mode=train)."
             )
-        self._restore(checkpoint)
+        self.beginning.restore(checkpoint)
         with self._averaged():
             yield checkpoint
 
@@ -299,13 +228,3 @@ class Run:
             if self.assembly.is_chief:
                 self.directory.set_status("done", step=state.step)
         self.assembly.devices.wait_for_all()  # leaving early would end the chief as well
-
-
-def _digest(path: str) -> str:
-    """sha256 of a file, or an empty string if there is none."""
-    import tensorflow as tf
-
-    if not tf.io.gfile.exists(path):
-        return ""
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()

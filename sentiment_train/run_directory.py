@@ -4,7 +4,8 @@ config.gin      alone reproduces the run; written before step 1
 operative.gin   the same with every default that was used
 status.json     incomplete | done | diverged
 init_from.json  the weights the run began with, if they are from another run
-vocabulary.txt, checkpoints/, tensorboard/, metrics.jsonl, results.json, saved_model/
+vocabulary.txt  or what else the encoder saves
+checkpoints/, tensorboard/, metrics.jsonl, results.json, saved_model/
 report.html, report.md, and report.json, what they were drawn from besides
 """
 

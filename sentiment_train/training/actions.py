@@ -56,6 +56,27 @@ class Validate:
                 state.finished = True
 
 
+class LookAtStart:
+    """Measures the spread of the embeddings before the first step.
+
+    Args:
+      measure: gives the spread of the current weights.
+      report: called with step 0 and `{"validation/embedding_spread": …}`.
+    """
+
+    def __init__(
+        self, measure: Callable[[], float], report: Callable[[int, dict[str, float]], None]
+    ):
+        self.measure, self.report = measure, report
+
+    def due(self, state: TrainingState) -> bool:
+        return state.step == 0 and state.spread_at_start < 0
+
+    def __call__(self, state: TrainingState) -> None:
+        state.spread_at_start = self.measure()
+        self.report(0, {"validation/embedding_spread": state.spread_at_start})
+
+
 class Save:
     """Saves every so many steps, on a new best, and at the end.
 

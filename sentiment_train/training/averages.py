@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 import tensorflow as tf
 
@@ -26,11 +27,12 @@ class MovingAverage:
             for weight in weights
         ]
 
-    def update(self, step) -> None:
-        """Moves the averages towards the weights; `step` counts from 1."""
+    def update(self, step, moved: Iterable[int]) -> None:
+        """Moves the averages towards the weights with the indices `moved`; `step` is from 1 on."""
         step = tf.cast(step, tf.float32)
         decay = tf.minimum(self.decay, (1.0 + step) / (10.0 + step))
-        for average, weight in zip(self.averages, self.weights, strict=True):
+        for i in moved:
+            average, weight = self.averages[i], self.weights[i]
             average.assign(decay * average + (1.0 - decay) * weight)
 
     def restart(self) -> None:

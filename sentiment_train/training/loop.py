@@ -102,13 +102,14 @@ class Loop:
         self.progress.report_if_due(state)
 
     def _update(self, state: TrainingState, used, batches) -> Measures:
+        phase = self.step.optimizer.phase_of(state.step)
         for _ in used:
             batch, number = next(batches), tf.constant(state.batches, tf.int32)
             state.batches += 1
             if self.step.settings.accumulate_batches == 1:
-                return self.step.train(batch, number)
-            self.step.accumulate(batch, number)
-        return self.step.apply_accumulated()
+                return self.step.train(batch, number, phase)
+            self.step.accumulate(batch, number, phase)
+        return self.step.apply_accumulated(phase)
 
     def _act(self, state: TrainingState) -> None:
         for action in self.actions:

@@ -22,11 +22,16 @@ def _check_betas(part) -> None:
 @gin.configurable
 @dataclass(frozen=True)
 class Adam(Part):
-    """Kingma & Ba 2015."""
+    """Kingma & Ba 2015.
+
+    `sparse_updates` is for large embedding tables, of which a batch touches few rows: the others
+    are left as they are, moments and all, where Adam would go on to move them; see `touched_rows`.
+    """
 
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-7
+    sparse_updates: bool = False
 
     def check(self):
         _check_betas(self)
@@ -35,7 +40,10 @@ class Adam(Part):
         """A Keras optimizer that follows `schedule`."""
         import keras
 
-        return keras.optimizers.Adam(schedule, self.beta_1, self.beta_2, self.epsilon)
+        kind = keras.optimizers.Adam
+        if self.sparse_updates:
+            from sentiment_train.training.touched_rows import AdamOfTouchedRows as kind
+        return kind(schedule, self.beta_1, self.beta_2, self.epsilon)
 
 
 @gin.configurable
@@ -47,29 +55,40 @@ class Nadam(Adam):
         """A Keras optimizer that follows `schedule`."""
         import keras
 
-        return keras.optimizers.Nadam(schedule, self.beta_1, self.beta_2, self.epsilon)
+        kind = keras.optimizers.Nadam
+        if self.sparse_updates:
+            from sentiment_train.training.touched_rows import NadamOfTouchedRows as kind
+        return kind(schedule, self.beta_1, self.beta_2, self.epsilon)
 
 
 @gin.configurable
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019); biases and norms are spared."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019); biases and norms are spared.
+
+    These are what is called so, and every scalar and vector whatever it is called: the variables of
+    a pretrained encoder have names of their own.
+    """
 
     weight_decay: float = 0.01
 
     def check(self):
         super().check()
         self.require(self.weight_decay >= 0, "weight_decay", "at least 0")
+        if self.sparse_updates:
+            self.refuse("sparse_updates", "goes with Adam or Nadam: weight decay moves every row.")
 
     def build(self, schedule):
         """A Keras optimizer that follows `schedule`."""
         import keras
 
-        optimizer = keras.optimizers.AdamW(
-            schedule, self.weight_decay, self.beta_1, self.beta_2, self.epsilon
-        )
-        optimizer.exclude_from_weight_decay(var_names=["bias", "norm", "gamma", "beta"])
-        return optimizer
+        class SparingAdamW(keras.optimizers.AdamW):
+            def build(self, variables):
+                spared = [variable for variable in variables if len(variable.shape) < 2]
+                self.exclude_from_weight_decay(spared, ["bias", "norm", "gamma", "beta"])
+                super().build(variables)
+
+        return SparingAdamW(schedule, self.weight_decay, self.beta_1, self.beta_2, self.epsilon)
 
 
 @gin.configurable

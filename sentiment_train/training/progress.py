@@ -20,7 +20,7 @@ class Progress:
     Args:
       every: steps between two reports.
       report: called with the step and `{"train/loss": …}`.
-      learning_rate: of a step.
+      learning_rates: of a step, by name: `{"learning_rate": 0.001, "learning_rate/encoder": 0.0}`.
       allow_overflow: whether single steps may be not finite (float16 skips them).
       tick: called with the number of every step that was done.
     """
@@ -29,11 +29,11 @@ class Progress:
         self,
         every: int,
         report: Callable[[int, dict[str, float]], None],
-        learning_rate: Callable[[int], float],
+        learning_rates: Callable[[int], dict[str, float]],
         allow_overflow: bool,
         tick: Callable[[int], None] = lambda step: None,
     ):
-        self.every, self.report, self.learning_rate = every, report, learning_rate
+        self.every, self.report, self.learning_rates = every, report, learning_rates
         self.tick = tick
         self.tolerated = _FLOAT16_SKIPS if allow_overflow else 0
         self._bad_in_a_row = 0
@@ -91,13 +91,14 @@ class Progress:
         state.train_seconds += waited
         if self._weight == 0 or self._seconds == 0:
             return
+        rates = self.learning_rates(state.step - 1)
         self.report(
             state.step,
             {
                 "train/loss": self._loss / self._weight,
                 "train/accuracy": self._correct / self._weight,
                 "train/gradient_norm": self._norm,
-                "train/learning_rate": self.learning_rate(state.step - 1),
+                **{f"train/{name}": rate for name, rate in rates.items()},
                 "train/examples_per_second": self._examples / self._seconds,
                 "train/tokens_per_second": self._tokens / self._seconds,
                 "train/padding": 1.0 - self._tokens / self._places,

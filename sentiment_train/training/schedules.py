@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import gin
 
 from sentiment_train.config import Part
-from sentiment_train.training.duration import check_duration, to_steps
+from sentiment_train.duration import check_duration, to_steps
 
 
 @dataclass(frozen=True)

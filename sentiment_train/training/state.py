@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+_ADDED = {"spread_at_start"}  # fields that checkpoints of this format did not have at first
+
 
 @dataclass
 class TrainingState:
@@ -25,14 +27,15 @@ class TrainingState:
     best_value: float = 0.0
     evaluations_since_best: int = 0
     finished: bool = False  # no more steps: the length is reached, or training was stopped early
+    spread_at_start: float = -1.0  # of the embeddings before the training; -1: not measured
 
     def as_dict(self) -> dict:
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict) -> TrainingState:
-        """Raises TypeError if a field is missing or unknown."""
+        """Raises TypeError if a field is missing or unknown; of `_ADDED` each may be missing."""
         names = {field.name for field in dataclasses.fields(cls)}
-        if set(values) != names:
+        if set(values) | _ADDED != names:
             raise TypeError(f"expected the fields {sorted(names)}, found {sorted(values)}")
         return cls(**values)

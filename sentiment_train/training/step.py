@@ -7,14 +7,19 @@ the rows were spread: loss = Σ weight·loss ÷ Σ weight.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from sentiment_train.errors import ConfigError
 from sentiment_train.layers.dropout import random_key
 from sentiment_train.runtime.runtime import Decisions
 from sentiment_train.schema import Batch
+from sentiment_train.training import touched_rows
 from sentiment_train.training.averages import MovingAverage
+from sentiment_train.training.grouped_optimizer import GroupedOptimizer
+from sentiment_train.training.groups import variable_name
 from sentiment_train.training.loss_scale import LossScale
 from sentiment_train.training.losses import Loss
 from sentiment_train.training.settings import Training
@@ -35,18 +40,22 @@ class TrainStep:
     """Model, loss and optimizer as one function of a batch.
 
     Everything is created inside the strategy's scope. `class_weights` is `[num_classes] float32`.
+    `optimizer` is a Keras optimizer for all weights, or a `GroupedOptimizer`; the functions are
+    traced once for each of its phases, of which most runs have one.
     """
 
     def __init__(self, model, loss: Loss, class_weights, optimizer, settings: Training,
                  decisions: Decisions):  # fmt: skip
-        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.model, self.loss = model, loss
         self.class_weights = tf.constant(class_weights)
         self.settings, self.decisions, self.strategy = settings, decisions, decisions.strategy
         self.weights = list(model.trainable_variables)
         tensors = [weight.value for weight in self.weights]
+        if not isinstance(optimizer, GroupedOptimizer):
+            optimizer = GroupedOptimizer.of_all(optimizer, len(self.weights))
+        self.optimizer = optimizer
+        self._check_sparse_updates()
         optimizer.build(self.weights)
-        # Keras would sum over replicas a second time: what `_update` passes is summed already.
-        optimizer._all_reduce_sum_gradients = list
         decay = settings.average_decay
         self.average = MovingAverage(tensors, decay) if decay else None
         self.loss_scale = LossScale() if decisions.float16 else None
@@ -58,18 +67,29 @@ class TrainStep:
         if decisions.jit_compile:
             self._forward_backward = tf.function(self._sums_of_rows, jit_compile=True)
 
+    def _check_sparse_updates(self) -> None:
+        """Raises ConfigError where the gradients of rows would have to become dense."""
+        if self.optimizer.takes_rows and self.settings.accumulate_batches > 1:
+            self.settings.refuse("accumulate_batches", "does not go with sparse_updates: the sum of"
+                                 " several batches is kept as a dense table.")  # fmt: skip
+        if self.optimizer.takes_rows and self.decisions.devices.kind == "tpu":
+            raise ConfigError(
+                "Adam.sparse_updates: not on a TPU, which compiles the whole step: how many rows a"
+                " batch touches is not known beforehand. Set it to False."
+            )
+
     def variables(self) -> dict[str, object]:
         """Every variable that a checkpoint must hold, by a name that is stable between runs.
 
         A name has the layer and the variable, not what lies between: a recurrent layer has the same
         ones whether cuDNN computes it or not, so a run may go on where there is no GPU.
         """
-        named = {f"model/{i:03d}/{_name(v)}": v for i, v in enumerate(self.model.variables)}
+        named = {f"model/{i:03d}/{variable_name(v)}": v for i, v in enumerate(self.model.variables)}
         slots = enumerate(self.optimizer.variables)
         named |= {f"optimizer/{i:03d}/{v.name.rpartition('_')[2]}": v for i, v in slots}
         if self.average:
             pairs = zip(self.weights, self.average.averages, strict=True)
-            named |= {f"average/{i:03d}/{_name(w)}": v for i, (w, v) in enumerate(pairs)}
+            named |= {f"average/{i:03d}/{variable_name(w)}": v for i, (w, v) in enumerate(pairs)}
         if self.loss_scale:
             named |= {f"loss_scale/{v.name}": v for v in self.loss_scale.variables}
         return named
@@ -77,39 +97,47 @@ class TrainStep:
     def trace(self, batch: Batch) -> None:
         """Traces one function for all batches that fit `batch`, whose leaves are `tf.TypeSpec`s."""
         function = self.accumulate if self._accumulators else self.train
-        function.get_concrete_function(batch, tf.TensorSpec([], tf.int32))
+        for phase in range(self.optimizer.phases):
+            function.get_concrete_function(batch, tf.TensorSpec([], tf.int32), phase)
 
     @tf.function
-    def train(self, batch: Batch, number: tf.Tensor) -> Measures:
+    def train(self, batch: Batch, number: tf.Tensor, phase: int = 0) -> Measures:
         """One update from one batch (values distributed over the replicas)."""
-        gradients, sums = self.strategy.run(self._sums, args=(batch, number))
-        return self._apply(gradients, sums)
+        gradients, sums = self.strategy.run(partial(self._sums, phase), args=(batch, number))
+        return self._apply(phase, gradients, sums)
 
     @tf.function
-    def accumulate(self, batch: Batch, number: tf.Tensor) -> None:
+    def accumulate(self, batch: Batch, number: tf.Tensor, phase: int = 0) -> None:
         """Adds the sums of one batch to those of the step under way."""
-        gradients, sums = self.strategy.run(self._sums, args=(batch, number))
-        self.strategy.run(self._add, args=(gradients, sums))
+        gradients, sums = self.strategy.run(partial(self._sums, phase), args=(batch, number))
+        self.strategy.run(partial(self._add, phase), args=(gradients, sums))
 
     @tf.function
-    def apply_accumulated(self) -> Measures:
+    def apply_accumulated(self, phase: int = 0) -> Measures:
         """One update from all that was accumulated; the accumulators are 0 afterwards."""
-        gradients, sums = self.strategy.run(self._take_accumulated)
-        return self._apply(gradients, sums)
+        gradients, sums = self.strategy.run(partial(self._take_accumulated, phase))
+        return self._apply(phase, gradients, sums)
 
-    def _sums(self, batch: Batch, number: tf.Tensor):
+    def _sums(self, phase: int, batch: Batch, number: tf.Tensor):
         """In a replica: gradients and (loss, weight, correct), summed over all replicas."""
         replica = tf.distribute.get_replica_context()
         key = tf.stack([self.decisions.seed, number])
         key = tf.random.experimental.stateless_fold_in(key, replica.replica_id_in_sync_group)
         scale = self.loss_scale.scale if self.loss_scale else tf.constant(1.0)
-        gradients, sums = self._forward_backward(batch, key, tf.convert_to_tensor(scale))
-        reduced = replica.all_reduce(_SUM, [*gradients, *sums])
-        return reduced[: len(gradients)], reduced[len(gradients) :]
+        gradients, sums = self._forward_backward(phase, batch, key, tf.convert_to_tensor(scale))
+        return _reduced(replica, gradients, sums)
 
-    def _sums_of_rows(self, batch: Batch, key, scale):
-        """Over a replica's rows: gradients of scale · Σ weight·loss, (loss, weight, correct)."""
-        with tf.GradientTape() as tape, random_key(key):
+    def _sums_of_rows(self, phase: int, batch: Batch, key, scale):
+        """Over a replica's rows: gradients of scale · Σ weight·loss, (loss, weight, correct).
+
+        The gradients are of the weights that move in this phase.
+        """
+        indices = self.optimizer.active(phase)
+        active = [self.weights[i].value for i in indices]
+        all_move = len(active) == len(self.weights)
+        with tf.GradientTape(watch_accessed_variables=all_move) as tape, random_key(key):
+            if not all_move:
+                tape.watch(active)  # what lies below them is not even recorded
             outputs = self.model(batch.features, training=True)
             loss, weight, correct = self.loss.sums(batch, outputs, self.class_weights)
             target = loss
@@ -118,65 +146,72 @@ class TrainStep:
             target *= scale
         gradients = tape.gradient(
             target,
-            [weight.value for weight in self.weights],
+            active,
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        gradients = [tf.cast(tf.convert_to_tensor(g), tf.float32) for g in gradients]
+        rows = self.optimizer.takes_rows.intersection(indices)
+        gradients = [
+            touched_rows.in_float32(gradient, keep_rows=i in rows)
+            for i, gradient in zip(indices, gradients, strict=True)
+        ]
         return gradients, [loss, weight, correct]
 
-    def _apply(self, gradients, sums) -> Measures:
+    def _apply(self, phase: int, gradients, sums) -> Measures:
         """Across replicas: the update, or with float16 possibly none; all replicas decide alike."""
+        update = partial(self._update, phase)
         if not self.loss_scale:
-            norm = self.strategy.run(self._update, args=(gradients, sums))
+            norm = self.strategy.run(update, args=(gradients, sums))
         else:
             finite = self._first(self.strategy.run(_all_finite, args=(gradients,)))
             norm = tf.cond(
                 finite,
-                lambda: self._first(self.strategy.run(self._update, args=(gradients, sums))),
+                lambda: self._first(self.strategy.run(update, args=(gradients, sums))),
                 lambda: self._first(self.strategy.run(self._skip)),
             )
         loss, weight, correct = (self._first(value) for value in sums)
         return Measures(loss, weight, correct, self._first(norm))
 
-    def _update(self, gradients, sums):
+    def _update(self, phase: int, gradients, sums):
         """In a replica: divides, clips, applies. Returns the gradient norm before clipping."""
         divisor = sums[1]
         if self.loss_scale:
             divisor *= self.loss_scale.scale
             self.loss_scale.good()
-        gradients = [tf.math.divide_no_nan(gradient, divisor) for gradient in gradients]
+        mean = lambda values: tf.math.divide_no_nan(values, divisor)  # noqa: E731
+        gradients = [touched_rows.map_values(mean, gradient) for gradient in gradients]
         norm = tf.linalg.global_norm(gradients)
         if self.settings.clip_norm is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, self.settings.clip_norm, norm)
-        self.optimizer.apply(gradients, self.weights)
+        self.optimizer.apply(gradients, self.weights, phase)
         if self.average:
-            self.average.update(self.optimizer.iterations)
+            self.average.update(self.optimizer.iterations, self.optimizer.active(phase))
         return norm
 
     def _skip(self):
         self.loss_scale.bad()
         return tf.constant(float("inf"))  # the norm; `Progress` counts the skipped steps by it
 
-    def _add(self, gradients, sums) -> None:
-        for accumulator, value in zip(self._accumulators, [*gradients, *sums], strict=True):
+    def _accumulators_of(self, phase: int) -> list[tf.Variable]:
+        """Those of the gradients of a phase, and of the three sums."""
+        sums = self._accumulators[len(self.weights) :]
+        return [*(self._accumulators[i] for i in self.optimizer.active(phase)), *sums]
+
+    def _add(self, phase: int, gradients, sums) -> None:
+        accumulators = self._accumulators_of(phase)
+        for accumulator, value in zip(accumulators, [*gradients, *sums], strict=True):
             accumulator.assign_add(value)
 
-    def _take_accumulated(self):
-        values = [tf.identity(accumulator) for accumulator in self._accumulators]
+    def _take_accumulated(self, phase: int):
+        accumulators = self._accumulators_of(phase)
+        values = [tf.identity(accumulator) for accumulator in accumulators]
         with tf.control_dependencies(values):
-            for accumulator in self._accumulators:
+            for accumulator in accumulators:
                 accumulator.assign(tf.zeros_like(accumulator))
-        return values[: len(self.weights)], values[len(self.weights) :]
+        return values[:-3], values[-3:]
 
     def _first(self, value):
         """The value of the first local replica; all are equal."""
         return self.strategy.experimental_local_results(value)[0]
-
-
-def _name(variable) -> str:
-    """`lstm_1/kernel` of a variable with the path `lstm_1/…/kernel`."""
-    layer, _, below = variable.path.partition("/")
-    return f"{layer}/{below.rpartition('/')[2]}"
 
 
 def _zeros(shape) -> tf.Variable:
@@ -184,5 +219,18 @@ def _zeros(shape) -> tf.Variable:
     return tf.Variable(tf.zeros(shape), trainable=False, aggregation=first, name="accumulator")
 
 
+def _reduced(replica, gradients: list, sums: list) -> tuple[list, list]:
+    """In a replica: both, summed over all replicas; gradients of rows remain rows."""
+    is_rows = [isinstance(gradient, tf.IndexedSlices) for gradient in gradients]
+    dense = [g for g, rows in zip(gradients, is_rows, strict=True) if not rows]
+    reduced = replica.all_reduce(_SUM, [*dense, *sums])
+    dense, sums = iter(reduced[: len(dense)]), reduced[len(dense) :]
+    return [
+        touched_rows.summed(gradient, replica) if rows else next(dense)
+        for gradient, rows in zip(gradients, is_rows, strict=True)
+    ], sums
+
+
 def _all_finite(gradients):
-    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+    values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in gradients]
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])

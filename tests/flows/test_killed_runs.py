@@ -7,7 +7,8 @@ import signal
 import pytest
 from program import SMALL, Program, wait_until
 
-# Everything that a checkpoint must hold: dropout, averages, accumulation, momentum, the best.
+# Everything that a checkpoint must hold: dropout, averages, accumulation, momentum, the best, and
+# layers that are frozen at first.
 STATEFUL = (
     SMALL
     + """
@@ -16,6 +17,11 @@ RecurrentClassifier.embedding_dropout = 0.2
 Training.average_decay = 0.9
 Training.accumulate_batches = 2
 Experiment.optimizer = @Nadam()
+Experiment.groups = (@late/ParameterGroup(),)
+late/ParameterGroup.variables = ('embedding/*', 'gru_1/*')
+late/ParameterGroup.learning_rate = 1e-3
+late/ParameterGroup.starts = '9 steps'
+late/ParameterGroup.warmup = '5 steps'
 """
 )
 

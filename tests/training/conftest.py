@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from small_training import Trainer, pooled_model, sgd
+from small_training import Grouped, Trainer, pooled_model, sgd
 
 from sentiment_train.training.losses import CrossEntropy
 from sentiment_train.training.settings import Training
@@ -50,16 +50,26 @@ def trainer(tf, devices_of):
         keras.backend.clear_session()  # the same names every time
         keras.mixed_precision.set_dtype_policy(policy)
         devices = devices_of(replicas)
-        decisions = Decisions(devices, jit_compile, "auto", float16, seed, ())
+        decisions = Decisions(
+            devices=devices,
+            jit_compile=jit_compile,
+            use_cudnn=False,
+            recurrent_loops="xla" if jit_compile else "plain",
+            cores=1,
+            float16=float16,
+            seed=seed,
+            lines=(),
+        )
         rng = np.random.default_rng(5)
         with devices.strategy.scope():
             made = model()
             made.set_weights([rng.normal(0, 0.5, w.shape) for w in made.weights])
+            grouped = isinstance(optimizer, Grouped)
             step = TrainStep(
                 made,
                 loss or CrossEntropy(),
                 np.array(class_weights, np.float32),
-                (optimizer or sgd)(),
+                optimizer.of(made.trainable_variables) if grouped else (optimizer or sgd)(),
                 Training(**{"clip_norm": None, **settings}),
                 decisions,
             )

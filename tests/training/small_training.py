@@ -10,6 +10,10 @@ import numpy as np
 from sentiment_train.data.batches import RowSlice, gather
 from sentiment_train.data.store import EncodedSplit
 from sentiment_train.schema import Batch
+from sentiment_train.training.grouped_optimizer import GroupedOptimizer
+from sentiment_train.training.groups import plan_groups
+from sentiment_train.training.optimizers import Adam
+from sentiment_train.training.schedules import CosineSchedule
 
 VOCABULARY = 20
 
@@ -52,7 +56,8 @@ class Trainer:
 
     step: object
     devices: object
-    number: int = field(default=0)
+    number: int = field(default=0)  # of batches
+    steps: int = field(default=0)
 
     def batch(self, split, rows, length=6) -> Batch:
         """Rows of a split, filled up to a multiple of the replicas and spread over them."""
@@ -68,17 +73,35 @@ class Trainer:
         import tensorflow as tf
 
         batch, number = self.batch(split, rows, length), tf.constant(self.number)
+        phase = self.step.optimizer.phase_of(self.steps)
         self.number += 1
         if self.step.settings.accumulate_batches > 1:
-            self.step.accumulate(batch, number)
+            self.step.accumulate(batch, number, phase)
             return None
-        return floats(self.step.train(batch, number))
+        self.steps += 1
+        return floats(self.step.train(batch, number, phase))
 
     def apply(self):
-        return floats(self.step.apply_accumulated())
+        phase = self.step.optimizer.phase_of(self.steps)
+        self.steps += 1
+        return floats(self.step.apply_accumulated(phase))
 
     def weights(self) -> list[np.ndarray]:
         return [w.numpy() for w in self.step.weights]
+
+
+@dataclass
+class Grouped:
+    """An optimizer of groups, made when the weights are there; an epoch has 10 steps."""
+
+    groups: tuple = ()
+    settings: object = field(default_factory=Adam)
+    schedule: object = field(default_factory=lambda: CosineSchedule(0.05))
+    steps: int = 40
+
+    def of(self, weights) -> GroupedOptimizer:
+        planned = plan_groups(self.groups, weights, self.schedule, self.steps, 10)
+        return GroupedOptimizer.of_groups(planned, self.settings, 10)
 
 
 def floats(measures):

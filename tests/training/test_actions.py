@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from sentiment_train.training.actions import Save, Validate
+from sentiment_train.training.actions import LookAtStart, Save, Validate
 from sentiment_train.training.state import TrainingState
 
 
@@ -82,6 +82,18 @@ def test_an_evaluation_that_is_cut_off_leaves_the_state_as_it_was():
         action(state)
     assert state == TrainingState(step=10)
     assert action.due(state)
+
+
+def test_the_spread_is_measured_before_the_first_step_and_kept():
+    reports = []
+    look = LookAtStart(lambda: 0.9, lambda step, values: reports.append((step, values)))
+    state = TrainingState()
+    assert look.due(state)
+    look(state)
+    assert state == TrainingState(spread_at_start=0.9)
+    assert not look.due(state)
+    assert reports == [(0, {"validation/embedding_spread": 0.9})]
+    assert not look.due(TrainingState(step=3))  # too late for it
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ ARRAYS = {
     "narrow": np.array([1.5, np.inf], np.float16),
 }
 MADE_OF = {"data": "ab12", "vocabulary": "cd34"}
-FULL = TrainingState(7, 2, 3, 9, 11, 1.1, 6, 5, 0.1 + 0.2, 1, True)
+FULL = TrainingState(7, 2, 3, 9, 11, 1.1, 6, 5, 0.1 + 0.2, 1, True, 0.7)
 
 
 class Saved:
@@ -67,6 +67,15 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path, place):
     for name, array in ARRAYS.items():
         assert (found.arrays[name].dtype, found.arrays[name].shape) == (array.dtype, array.shape)
         np.testing.assert_array_equal(found.arrays[name], array)
+
+
+def test_a_state_from_before_the_spread_was_measured_is_read_and_nothing_else_may_be_missing():
+    values = FULL.as_dict()
+    del values["spread_at_start"]
+    assert TrainingState.from_dict(values) == dataclasses.replace(FULL, spread_at_start=-1.0)
+    for wrong in ({**values, "more": 1}, {n: v for n, v in values.items() if n != "epoch"}):
+        with pytest.raises(TypeError, match="expected the fields"):
+            TrainingState.from_dict(wrong)
 
 
 def test_numbers_that_json_has_no_word_for_come_back(saved):

@@ -1,11 +1,12 @@
 """The loop over real batches: stopped, resumed, diverged, accumulated."""
 
 import dataclasses
+import math
 
 import keras
 import numpy as np
 import pytest
-from small_training import random_split
+from small_training import Grouped, random_split
 
 from sentiment_train.data import batches as batching
 from sentiment_train.data.batches import RowSlice
@@ -13,6 +14,7 @@ from sentiment_train.data.bucketing import BucketTable
 from sentiment_train.errors import DivergedError, Interrupted
 from sentiment_train.training.actions import Save, Validate
 from sentiment_train.training.checkpoints import Checkpoints, arrays_of, restore
+from sentiment_train.training.groups import ParameterGroup
 from sentiment_train.training.loop import Loop
 from sentiment_train.training.progress import Progress
 from sentiment_train.training.state import TrainingState
@@ -43,8 +45,9 @@ class Run:
 
     def __init__(self, trainer, directory, split=None, total_steps=25, every=5, **settings):
         self.split = random_split() if split is None else split
-        t = trainer(optimizer=keras.optimizers.Adam, average_decay=0.9, **settings)
-        self.step = t.step
+        t = trainer(**{"optimizer": keras.optimizers.Adam, "average_decay": 0.9, **settings})
+        self.step, self.rates = t.step, {}
+        self.grouped = isinstance(settings.get("optimizer"), Grouped)
         self.checkpoints = Checkpoints(str(directory), 100, print)
         found = self.checkpoints.newest()
         self.state = found.state if found else TrainingState()
@@ -56,7 +59,7 @@ class Run:
             self.step,
             self.data,
             total_steps,
-            Progress(7, lambda step, values: None, lambda step: 0.1, allow_overflow=False),
+            Progress(7, self.report, self.rates_of, allow_overflow=False),
             [
                 Validate(every, self.evaluate, lambda step, values: None, "accuracy", None),
                 Save(4, self.save, dataclasses.replace(self.state) if found else None),
@@ -64,6 +67,13 @@ class Run:
             self.save,
             self.should_stop,
         )
+
+    def rates_of(self, step):
+        """Of the optimizers that the tests make by themselves nobody asks."""
+        return self.step.optimizer.learning_rates(step) if self.grouped else {}
+
+    def report(self, step, values):
+        self.rates[step] = {n: v for n, v in values.items() if n.startswith("train/learning_rate")}
 
     def evaluate(self):
         if self.stop_in_evaluation:
@@ -193,6 +203,37 @@ def test_accumulation_stopped_in_the_middle_of_an_epoch_goes_on_bit_for_bit(run)
         first.run()
     assert first.state.position == 6
     assert run(accumulate_batches=2, total_steps=8).run().result() == whole.result()
+
+
+LATE = ParameterGroup(("embedding/*", "hidden/*"), 0.01, starts="9 steps", warmup="5 steps")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_groups(trainer, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("uninterrupted_groups")
+    return Run(trainer, directory, total_steps=14, optimizer=Grouped((LATE,))).run()
+
+
+# In the first phase, between the two, and in the second one.
+@pytest.mark.parametrize("stop_at", [7, 9, 11])
+def test_a_run_with_groups_goes_on_bit_for_bit_in_any_phase(run, uninterrupted_groups, stop_at):
+    first = run(optimizer=Grouped((LATE,)), total_steps=14)
+    first.stop_at = stop_at
+    with pytest.raises(Interrupted):
+        first.run()
+    second = run(optimizer=Grouped((LATE,)), total_steps=14).run()
+    assert second.result() == uninterrupted_groups.result()
+    assert second.rates == {s: r for s, r in uninterrupted_groups.rates.items() if s > stop_at}
+
+
+def test_the_rate_of_each_group_is_reported(uninterrupted_groups):
+    rates = uninterrupted_groups.rates
+    assert list(rates) == [7, 14]
+    assert rates[7]["train/learning_rate/embedding"] == 0.0
+    assert rates[14]["train/learning_rate/embedding"] == pytest.approx(0.01)
+    assert rates[7]["train/learning_rate"] == pytest.approx(
+        0.05 * 0.5 * (1 + math.cos(math.pi * 6 / 40))
+    )
 
 
 def test_two_replicas_run_the_loop_as_one_does(run, uninterrupted):

@@ -20,7 +20,7 @@ class Steps:
         self.progress = Progress(
             every,
             lambda step, values: self.reports.append((step, values)),
-            lambda step: step / 100,
+            lambda step: {"learning_rate": step / 100},
             allow_overflow,
             tick=self.ticks.append,
         )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sentiment_train.config import Part
+from sentiment_train.duration import check_duration, to_steps
 from sentiment_train.errors import ConfigError
-from sentiment_train.training.duration import check_duration, to_steps
 from sentiment_train.training.schedules import (
     ConstantSchedule,
     CosineSchedule,

@@ -210,6 +210,40 @@ def test_adamw_decays_kernels_and_spares_biases(trainer, replicas):
         np.testing.assert_allclose(new, share * old, rtol=1e-5)
 
 
+class Foreign(keras.layers.Layer):
+    """Variables with the names of somebody else, as a pretrained encoder has them."""
+
+    def build(self, shape):
+        self.matrix = self.add_weight(name="tanh_layer_0.w.part_0", shape=(4, 4))
+        self.shift = self.add_weight(name="tanh_layer_0.b.part_0", shape=(4,))
+        self.scale = self.add_weight(name="g", shape=())
+        self.norm = self.add_weight(name="layer_norm.rows", shape=(1, 4))
+
+    def call(self, x):
+        return (x @ self.matrix + self.shift) * self.scale + self.norm
+
+
+def foreign_model():
+    plain = pooled_model()
+    x = Foreign(name="encoder")(plain.get_layer("hidden").output)
+    return keras.Model(plain.input, keras.layers.Dense(1, name="logits")(x))
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_adamw_spares_vectors_and_norms_whatever_their_names(trainer, replicas):
+    optimizer = lambda: optimizers.AdamW(weight_decay=0.1).build(0.5)  # noqa: E731
+    t = trainer(replicas, model=foreign_model, optimizer=optimizer)
+    before = t.weights()
+    t.train(SPLIT, [FILLER] * 4)
+    decayed = {
+        weight.path
+        for weight, old, new in zip(t.step.weights, before, t.weights(), strict=True)
+        if not np.array_equal(old, new)
+    }
+    matrices = {"embedding/embeddings", "hidden/kernel", "logits/kernel"}
+    assert decayed == {*matrices, "encoder/tanh_layer_0.w.part_0"}
+
+
 @pytest.mark.parametrize("replicas", [1, 2])
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 def test_a_batch_of_weight_0_gives_zeros_and_leaves_fresh_weights_alone(

@@ -1,0 +1,159 @@
+"""Where a run begins: at its newest checkpoint, at another run's weights, or at fresh ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from sentiment_train.assembly import Assembly
+from sentiment_train.errors import CheckpointError, RunError, UserError
+from sentiment_train.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from sentiment_train.training.checkpoints import Checkpoint, Checkpoints
+    from sentiment_train.training.initial_weights import Origin
+    from sentiment_train.training.state import TrainingState
+    from sentiment_train.training.step import TrainStep
+
+
+class Beginning:
+    """Brings the variables of a step to where the run goes on, and checks that they fit.
+
+    Attributes:
+      made_of: what the checkpoints of this run belong to: data and vocabulary, by content.
+    """
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        directory: RunDirectory,
+        step: TrainStep,
+        checkpoints: Checkpoints,
+    ):
+        self.assembly, self.directory = assembly, directory
+        self.step, self.checkpoints = step, checkpoints
+        self.say = assembly.console.say
+        self._file = getattr(assembly.data.encoder, "file_name", "vocabulary.txt")
+        vocabulary = _digest(f"{assembly.data.directory}/{self._file}")
+        self.made_of = {"data": assembly.data.content, "vocabulary": vocabulary}
+
+    def find(self) -> TrainingState:
+        """1. the newest intact checkpoint of this run; 2. another run, as `init_from` says;
+        3. fresh weights."""
+        from sentiment_train.training.state import TrainingState
+
+        checkpoint = self.checkpoints.newest()
+        found = checkpoint.state.step if checkpoint else 0
+        if not self.assembly.devices.same_on_all_workers(found):
+            raise CheckpointError(
+                f"The workers found different checkpoints (this one: step {found}). They need one"
+                f" --model_dir that all of them see; is {self.directory.path} shared?"
+            )
+        if checkpoint is None:
+            if self.checkpoints.steps():
+                self.say("warning", "no intact checkpoint is left; training begins anew")
+            self.say("run", f"{self.directory.path} (from the start)")
+            origin = self.initialise()
+            if origin is not None and self.assembly.is_chief:
+                self.directory.write_json("init_from.json", dataclasses.asdict(origin))
+            return TrainingState()
+        self.restore(checkpoint)
+        state = checkpoint.state
+        self.say("run", f"{self.directory.path} (goes on after step {state.step:,})")
+        return state
+
+    def initialise(self) -> Origin | None:
+        """Takes the weights of the run that `Experiment.init_from` names, if it names one.
+
+        Raises:
+          CheckpointError: on every worker, if they cannot be taken on all, or are not the same.
+        """
+        import tensorflow as tf
+
+        from sentiment_train.training.initial_weights import OtherRun, take
+
+        experiment, devices = self.assembly.experiment, self.assembly.devices
+        if experiment.init_from is None:
+            return None
+        warn = lambda text: self.say("warning", text)  # noqa: E731
+        origin = refused = None
+        try:
+            path = os.path.expanduser(experiment.init_from).rstrip("/")
+            other = OtherRun(path, warn)
+            if (status := RunDirectory(path).status) != "done":
+                warn(f"{path}, which this run starts from, is {status}")
+            vocabulary = self.assembly.data.directory
+            origin = take(self.step, vocabulary, other, experiment.init_layers)
+        except UserError as error:
+            refused = error
+        except (OSError, tf.errors.OpError) as error:
+            reason = getattr(error, "message", error)
+            refused = CheckpointError(f"Cannot read {experiment.init_from}: {reason}")
+        if devices.any_worker(refused is not None):
+            raise refused or CheckpointError("Another worker cannot use Experiment.init_from.")
+        # In pieces that a float32 holds exactly.
+        pieces = [int(origin.sha256[start : start + 5], 16) for start in range(0, 20, 5)]
+        if not all(devices.same_on_all_workers(piece) for piece in pieces):
+            raise CheckpointError(f"The workers do not see the same run in {origin.path}.")
+        self.say("weights", f"{origin.taken} taken from {origin.path} (step {origin.step:,})")
+        return origin
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Assigns the variables of a checkpoint.
+
+        Raises:
+          CheckpointError: if it belongs to other data, another vocabulary or another model.
+        """
+        from sentiment_train.training.checkpoints import restore
+
+        self._check_vocabulary()
+        for what, digest in self.made_of.items():
+            if checkpoint.made_of.get(what) != digest:
+                raise CheckpointError(
+                    f"The {what} of this run have changed since it began, so its checkpoints no"
+                    f" longer fit. Restore the {what}, or choose another --model_dir."
+                )
+        restore(self.step.variables(), checkpoint.arrays)
+
+    def _check_vocabulary(self) -> None:
+        """Raises CheckpointError if the run's own vocabulary is not the one it was trained with.
+
+        A missing one is written again.
+        """
+        path = self.directory.file(self._file)
+        found = _digest(path)
+        if not found and self.assembly.is_chief:
+            self.write_vocabulary()
+        elif found not in ("", self.made_of["vocabulary"]):
+            raise CheckpointError(
+                f"{path} is not the vocabulary that the checkpoints were trained with. Delete it;"
+                " it is written again."
+            )
+
+    def write_vocabulary(self) -> None:
+        """Saves the encoder in the run directory, unless it is there.
+
+        Raises:
+          RunError: if it cannot be written.
+        """
+        import tensorflow as tf
+
+        if _digest(self.directory.file(self._file)) == self.made_of["vocabulary"] != "":
+            return
+        try:
+            self.assembly.data.encoder.save(self.directory.path)
+        except (OSError, tf.errors.OpError) as error:
+            reason = getattr(error, "message", error)
+            raise RunError(f"Cannot write the vocabulary: {reason}. Mend that and go on.") from None
+
+
+def _digest(path: str) -> str:
+    """sha256 of a file, or an empty string if there is none."""
+    import tensorflow as tf
+
+    if not tf.io.gfile.exists(path):
+        return ""
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()

@@ -1,0 +1,89 @@
+"""Updates of the rows of a large table that a batch has touched, and of no others.
+
+A gradient of looked-up rows is a `tf.IndexedSlices`: row numbers and a gradient for each. Made
+dense, it is as large as the table, and Adam moves every row in every step, because moments fade
+without a gradient, too. Here the rows stay rows, and moments and weights of the others stay as they
+are ("lazy" or sparse Adam, as `torch.optim.SparseAdam`). That is another training: a word that is
+seen rarely keeps its momentum until it is seen again, and is not moved by it in between.
+
+A row is touched if its gradient, summed over the batch and all replicas, is not 0; so padding and
+the rows that fill up a batch touch nothing, however many replicas there are.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+
+class _TouchedRows:
+    """Mixed into a Keras optimizer that has the moments of Adam."""
+
+    takes_rows = True  # `TrainStep` then leaves gradients of rows as they are
+
+    def update_step(self, gradient, variable, learning_rate):
+        if not isinstance(gradient, tf.IndexedSlices):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        place, rows, g = self._get_variable_index(variable), gradient.indices, gradient.values
+        momentum, velocity = self._momentums[place], self._velocities[place]
+        m, v = tf.gather(momentum.value, rows), tf.gather(velocity.value, rows)
+        m += (g - m) * (1.0 - self.beta_1)
+        v += (tf.square(g) - v) * (1.0 - self.beta_2)
+        self.assign(momentum, tf.IndexedSlices(m, rows))
+        self.assign(velocity, tf.IndexedSlices(v, rows))
+        step = tf.cast(self.iterations, tf.float32) + 1.0
+        v_hat = v / (1.0 - tf.pow(self.beta_2, step))
+        move = learning_rate * self._mean(g, m, step) / (tf.sqrt(v_hat) + self._floor(step))
+        self.assign_sub(variable, tf.IndexedSlices(move, rows))
+
+
+class AdamOfTouchedRows(_TouchedRows, keras.optimizers.Adam):
+    """Adam; of a table only the rows with a gradient."""
+
+    def _mean(self, g, m, step):
+        return m / (1.0 - tf.pow(self.beta_1, step))
+
+    def _floor(self, step):
+        """Keras adds epsilon before the bias of the velocity is corrected."""
+        return self.epsilon / tf.sqrt(1.0 - tf.pow(self.beta_2, step))
+
+
+class NadamOfTouchedRows(_TouchedRows, keras.optimizers.Nadam):
+    """Nadam; of a table only the rows with a gradient."""
+
+    def _mean(self, g, m, step):
+        now, after = (self.beta_1 * (1.0 - 0.5 * tf.pow(0.96, s)) for s in (step, step + 1.0))
+        product = tf.cast(self._u_product, tf.float32)
+        return after * m / (1.0 - product * after) + (1.0 - now) * g / (1.0 - product)
+
+    def _floor(self, step):
+        return self.epsilon
+
+
+def in_float32(gradient, keep_rows: bool):
+    """A gradient as a dense tensor, or, if it is of rows and they are to be kept, as it is."""
+    if not keep_rows or not isinstance(gradient, tf.IndexedSlices):
+        return tf.cast(tf.convert_to_tensor(gradient), tf.float32)
+    return map_values(lambda values: tf.cast(values, tf.float32), gradient)
+
+
+def summed(gradient: tf.IndexedSlices, replica) -> tf.IndexedSlices:
+    """In a replica: the sum over all replicas, each touched row once, in the order of first use."""
+    rows, values = gradient.indices, gradient.values
+    if replica.num_replicas_in_sync > 1:
+        rows, values = replica.all_gather(rows, axis=0), replica.all_gather(values, axis=0)
+    rows, place = tf.unique(rows)
+    values = tf.math.unsorted_segment_sum(values, place, tf.size(rows))
+    touched = tf.reduce_any(values != 0.0, axis=tf.range(1, tf.rank(values)))
+    return tf.IndexedSlices(
+        tf.boolean_mask(values, touched), tf.boolean_mask(rows, touched), gradient.dense_shape
+    )
+
+
+def map_values(function, gradient):
+    """Applies a function of tensors to a gradient, dense or of rows."""
+    if isinstance(gradient, tf.IndexedSlices):
+        values = function(gradient.values)
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return function(gradient)
