@@ -1,0 +1,1 @@
+"""Everything that knows TF-Hub and the surgery of SavedModels."""
