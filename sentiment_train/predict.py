@@ -1,6 +1,6 @@
 """Text in, sentiment out (of a language model: perplexity), from an exported SavedModel.
 
-It needs nothing of the code that trained it.
+It needs nothing of the code that trained it; tensorflow-text only if the model has ops of it.
 
 python -m sentiment_train.predict --saved_model=runs/bilstm/saved_model --text="Loved it."
 """
@@ -21,6 +21,7 @@ from absl import app, flags
 
 from sentiment_train import quiet
 from sentiment_train.errors import DataError, UserError, did_you_mean
+from sentiment_train.export.read_back import load as load_saved_model
 
 _SAVED_MODEL = flags.DEFINE_string("saved_model", None, "Directory of the SavedModel.")
 _TEXT = flags.DEFINE_multi_string("text", [], "A text; may be given several times.")
@@ -63,9 +64,9 @@ def load(directory: str):
     import tensorflow as tf
 
     try:
-        model = tf.saved_model.load(directory)
+        model, _ = load_saved_model(directory)
         serve = model.signatures["serving_default"]
-    except (OSError, KeyError, tf.errors.OpError) as error:
+    except (OSError, KeyError, RuntimeError, ImportError, tf.errors.OpError) as error:
         reason = str(getattr(error, "message", error)).split("\n")[0]
         raise DataError(f"No usable SavedModel in '{directory}': {reason}") from None
     found = set(serve.structured_outputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from sentiment_train.export.serving import features_of
+from sentiment_train.data.encoders import padded
 from sentiment_train.schema import FittedEncoder
 
 _RESERVED = 2  # padding and unknown, which are no words; `data.vocabulary` says so
@@ -48,7 +48,7 @@ class LanguageServingModule(tf.Module):
 
         A model that reads both ways has two log-probabilities of a text; the mean is given.
         """
-        features = features_of(self._encode(text))
+        features = padded(self._encode(text))
         sums = self.model(features, training=False)
         loss, tokens = -sums[:, 0] / sums[:, 1], features["lengths"]
         return {
@@ -73,7 +73,7 @@ class LanguageServingModule(tf.Module):
         temperature of 0 it is the likeliest word. Padding and unknown are never drawn. The same
         arguments give the same texts. A text without a known word is continued from nothing.
         """
-        features = features_of(self._encode(text))
+        features = padded(self._encode(text))
         prompt, lengths = features["tokens"], features["lengths"]
         nothing = tf.logical_and(lengths == 1, prompt[:, 0] == _UNKNOWN)
         lengths = tf.where(nothing, 0, lengths)

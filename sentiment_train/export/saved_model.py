@@ -29,7 +29,7 @@ GOLDEN_TEXTS = (
 )
 
 
-def export(module, directory: str, live: np.ndarray, tolerance: float) -> None:
+def export(module, directory: str, live: np.ndarray, tolerance: float) -> str:
     """Exports `module` to `directory`, replacing what is there only when the new one is right.
 
     Args:
@@ -37,6 +37,9 @@ def export(module, directory: str, live: np.ndarray, tolerance: float) -> None:
       live: `[len(GOLDEN_TEXTS), …]` outputs of the trained model for GOLDEN_TEXTS.
       tolerance: largest allowed difference of the output that is checked; relative to the
         output where that is above 1.
+
+    Returns:
+      The Python package that must be imported to load it, "tensorflow_text" or "".
 
     Raises:
       RunError: if it cannot be written, or if what is read back disagrees with `live`.
@@ -49,18 +52,20 @@ def export(module, directory: str, live: np.ndarray, tolerance: float) -> None:
             if tf.io.gfile.exists(leftover):
                 tf.io.gfile.rmtree(leftover)
         tf.saved_model.save(module, partial, signatures=module.signatures())
-        _verify(partial, module.checked, module.expected(live), tolerance)
+        needs = _verify(partial, module.checked, module.expected(live), tolerance)
         if tf.io.gfile.exists(directory):
             tf.io.gfile.rename(directory, old)
         tf.io.gfile.rename(partial, directory)
         if tf.io.gfile.exists(old):
             tf.io.gfile.rmtree(old)
+        return needs
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "message", error)
         raise RunError(f"Cannot write {directory}: {reason}. Run --mode=export again.") from None
 
 
-def _verify(directory: str, output: str, live: np.ndarray, tolerance: float) -> None:
+def _verify(directory: str, output: str, live: np.ndarray, tolerance: float) -> str:
+    """Returns what `export` does."""
     answers = _read_back(directory, output)
     for how in ("alone", "together"):
         difference = np.abs(np.array(answers[how], np.float32) - live)
@@ -72,10 +77,11 @@ def _verify(directory: str, output: str, live: np.ndarray, tolerance: float) -> 
                 f"The exported model disagrees with the trained one by {difference.max():.2g} on"
                 f" {text[:40]!r} ({how}); it was left in {directory}."
             )
+    return answers["needs"]
 
 
 def _read_back(directory: str, output: str) -> dict:
-    """The answers of a fresh process on the CPU, one that has only TensorFlow."""
+    """The answers of a fresh process on the CPU, one that has imported only TensorFlow."""
     environment = {k: v for k, v in os.environ.items() if k != "TF_CONFIG"}
     environment |= {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
     script = str(pathlib.Path(__file__).with_name("read_back.py"))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
+from sentiment_train.data.encoders import features_of
 from sentiment_train.schema import FittedEncoder
 
 
 class ServingModule(tf.Module):
-    """Host part (strings → ids) and device part (ids → logits) as one exported object."""
+    """Host part (strings → features) and device part (features → logits) as one exported object."""
 
     checked = "logits"  # the output that is read back
 
@@ -16,14 +19,14 @@ class ServingModule(tf.Module):
         super().__init__(name="sentiment_train")
         self.model = model
         self.resources = list(getattr(encoder, "resources", []))
-        self._encode = encoder.encode
+        self._features = functools.partial(features_of, encoder)
         self._class_names = class_names
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
     def serve(self, text):
         """text `[n] string` → label `[n] string`, probabilities `[n, classes] float32`,
         logits `[n, 1 or classes] float32`; any n, any bytes."""
-        logits = tf.cast(self.model(features_of(self._encode(text)), training=False), tf.float32)
+        logits = tf.cast(self.model(self._features(text), training=False), tf.float32)
         probabilities = probabilities_of(logits)
         best = tf.argmax(probabilities, axis=-1)
         return {
@@ -39,13 +42,6 @@ class ServingModule(tf.Module):
     def expected(self, outputs):
         """Outputs of the live model `[n, 1 or classes]` → what `checked` must be."""
         return outputs
-
-
-def features_of(ids) -> dict:
-    """`[n, (length)] int32` ragged, maybe no rows → tokens `[n, width]` and lengths `[n]`."""
-    lengths = tf.cast(ids.row_lengths(), tf.int32)
-    width = tf.maximum(tf.reduce_max(tf.concat([lengths, [1]], axis=0)), 1)
-    return {"tokens": ids.to_tensor(shape=tf.stack([-1, width])), "lengths": lengths}
 
 
 def probabilities_of(logits):
