@@ -31,5 +31,9 @@ if ((!$#)); then
         "from importlinter.cli import lint_imports_command as main; main()" --no-logo
     say ""
     say "== pytest"
+    # A process for each core, up to four, with the files of tests divided among them. Most tests use
+    # one core, so the kernels of each process may as well have one thread.
+    export TF_NUM_INTRAOP_THREADS=${TF_NUM_INTRAOP_THREADS:-1}
+    set -- -n auto --maxprocesses 4 --dist loadfile
 fi
 exec "$python" -m pytest "$@"

@@ -9,9 +9,13 @@ from program import Program
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory) -> pathlib.Path:
-    """The encoded data of all flows."""
-    return tmp_path_factory.mktemp("cache")
+def cache(tmp_path_factory, worker_id) -> pathlib.Path:
+    """The encoded data of all flows, in whatever process of the tests they run."""
+    folder = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        folder = folder.parent
+    (folder / "cache").mkdir(exist_ok=True)
+    return folder / "cache"
 
 
 @pytest.fixture

@@ -33,9 +33,25 @@ def test_all_files_but_the_overlay_are_experiments(monkeypatch):
     assert [name.removeprefix("gin/") for name in shipped_experiments()] == EXPERIMENTS
 
 
+@pytest.fixture(scope="module")
+def small_encoder(tf, tmp_path_factory):
+    """A SavedModel in the manner of the one that use.gin would download."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tests" / "hub"))
+        from small_models import Hashed
+
+    path = str(tmp_path_factory.mktemp("small") / "encoder")
+    tf.saved_model.save(Hashed(), path)
+    return path
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_trains_and_its_own_configuration_is_the_same_run(name, tmp_path, cache):
+def test_an_experiment_trains_and_its_own_configuration_is_the_same_run(
+    name, tmp_path, cache, small_encoder
+):
     bindings = [] if name == WITH_REPORT else ["Experiment.report = None"]
+    if name == "use.gin":
+        bindings.append(f"HubEncoder.handle = '{small_encoder}'")
     experiment = config.make(Experiment, config.parse([FILES[name], FILES[QUICK]], bindings))
     given, operative = gin.config_str(), gin.operative_config_str()
     directory = RunDirectory(str(tmp_path / "run"))
