@@ -101,7 +101,7 @@ FILES = {
         ],
     ),
     "tsv": ("x.tsv", "id\ttext\n1\tgood, x\n", [("good, x", "pos")]),
-    "csv.gz": ("x.csv.gz", gzip.compress(b"text\ngood\n"), [("good", "pos")]),
+    "csv.gz": ("x.csv.gz", gzip.compress(b"text\ngood\n", mtime=0), [("good", "pos")]),
     "jsonl.gz": ("x.jsonl.gz", gzip.compress(b'{"text": "bad"}\n'), [("bad", "neg")]),
     "empty txt": ("x.txt", "", []),
     "empty jsonl": ("x.jsonl", "", []),
