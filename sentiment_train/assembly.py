@@ -141,7 +141,7 @@ class Assembly:
             self.decisions.use_cudnn if use_cudnn is None else use_cudnn,
             getattr(self.data.encoder, "max_length", None),
             self.data.encoder,
-            recurrent_loops=self._recurrent_loops,
+            recurrent_loops=self.recurrent_loops,
             cores=self.decisions.cores,
         )
         with scope or contextlib.nullcontext():
@@ -150,7 +150,7 @@ class Assembly:
         return model
 
     @property
-    def _recurrent_loops(self) -> str:
+    def recurrent_loops(self) -> str:
         """How loops over time are executed; they are compiled for a shape, so not if all differ."""
         loops = self.decisions.recurrent_loops
         one_by_one = self.experiment.buckets.pad_to == "longest_in_batch"

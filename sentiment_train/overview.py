@@ -117,7 +117,10 @@ def print_model(assembly: Assembly) -> None:
 
 def print_runtime(assembly: Assembly) -> None:
     """The decisions of the runtime, each with its reason."""
+    not_compiled = assembly.recurrent_loops != assembly.decisions.recurrent_loops
     for label, text in assembly.decisions.lines:
+        if label == "xla" and not_compiled:
+            text = "off — nearly every batch has a length of its own, and would be compiled anew"
         assembly.console.say(label, text)
 
 

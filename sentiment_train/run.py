@@ -111,6 +111,11 @@ class Run:
             )
             if (batch := assembly.batch_of_any_shape()) is not None:
                 self.step.trace(batch)
+                if self.step.optimizer.takes_rows and not self.step.finds_rows:
+                    self.warn(
+                        "sparse_updates changes nothing: this model uses all rows of its tables in"
+                        " every step"
+                    )
             console.start_progress(state.step, self.total_steps)
             try:
                 loop.run(state)

@@ -7,7 +7,7 @@ import json
 import gin
 import pytest
 
-from sentiment_train import config, jobs
+from sentiment_train import config, jobs, overview
 from sentiment_train.assembly import Assembly
 from sentiment_train.errors import ConfigError
 from sentiment_train.experiment import Experiment
@@ -80,6 +80,22 @@ def test_the_configuration_of_a_run_gives_the_same_configuration_again(tmp_path,
         (tmp_path / "config.gin").write_text(text)
         config.make(Experiment, config.parse([str(tmp_path / "config.gin")], []))
         assert gin.operative_config_str() == operative
+
+
+@pytest.mark.parametrize(
+    "binding, loops, line",
+    [
+        ("Buckets.pad_to = 'bucket'", "compiled", "xla        only loops over time"),
+        ("Buckets.pad_to = 'longest_in_batch'", "plain", "xla        off — nearly every batch"),
+    ],
+)
+def test_loops_are_compiled_for_buckets_only_and_the_log_says_so(
+    cache, capsys, binding, loops, line
+):
+    assembly = Assembly(make(binding, "Buckets.batch_size = 8"), cache)
+    overview.print_runtime(assembly)
+    assert line in capsys.readouterr().out
+    assert assembly.model.get_layer("lstm_1").loops == loops
 
 
 def test_what_is_exported_runs_without_cudnn(tf, cache):

@@ -12,6 +12,7 @@ from hashing_encoder import FittedFrozenText, pretrained, vector_of
 
 from sentiment_train import config, jobs, overview, predict
 from sentiment_train.assembly import Assembly
+from sentiment_train.duration import to_steps
 from sentiment_train.errors import ConfigError
 from sentiment_train.experiment import Experiment
 from sentiment_train.export.saved_model import GOLDEN_TEXTS
@@ -186,6 +187,14 @@ def test_a_model_with_an_encoder_of_its_own_takes_no_other():
     with pytest.raises(ConfigError, match=r"nothing reads WordEncoder.max_length"):
         make("frozen", "WordEncoder.max_length = 100")
     make("frozen", "Experiment.encoder = None")
+
+
+@pytest.mark.parametrize("name", ["use.gin", "use_multilingual.gin"])
+def test_unfreezing_ends_before_the_training_does(name):
+    experiment = config.make(Experiment, config.parse([name, "model/gradual.gin"], []))
+    assert experiment.model.mode == "gradual"
+    last = to_steps(experiment.model.unfreeze[-1], 100)
+    assert last <= to_steps(experiment.training.length, 100) / 2
 
 
 def test_a_configuration_reads_no_encoder_and_touches_no_device():

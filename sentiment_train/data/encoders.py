@@ -19,6 +19,7 @@ from sentiment_train.data.vocabulary import (
     load_vocabulary,
     save_vocabulary,
 )
+from sentiment_train.errors import DataError
 from sentiment_train.schema import FittedEncoder
 
 _TEXTS_PER_CALL = 512
@@ -163,6 +164,9 @@ def encode_all(encoder: FittedEncoder, texts: Iterable[str | bytes]):
 
     Ids are int32. Runs `encoder.encode` in parallel in a tf.data pipeline; the order is that of
     `texts`.
+
+    Raises:
+      DataError: if the encoder fails for a text.
     """
     import tensorflow as tf
 
@@ -181,4 +185,7 @@ def encode_all(encoder: FittedEncoder, texts: Iterable[str | bytes]):
     options = tf.data.Options()
     options.deterministic = True
     encoded = batches.map(encode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-    yield from encoded.with_options(options).as_numpy_iterator()
+    try:
+        yield from encoded.with_options(options).as_numpy_iterator()
+    except tf.errors.InvalidArgumentError as error:
+        raise DataError(f"The encoder fails for a text: {error.message.splitlines()[0]}") from None

@@ -16,6 +16,9 @@ maximum those of the bucket:
 * flat: one filler text, as long as all the others fall short of `n · L`, and one.
 * both: one of length L, and as many of at most L as take up what the others may fall short.
 
+They have a word each wherever there is room for one: the mean of no words is 0 / 0 in many models,
+and 0 times the gradient of that is no number either.
+
 Where sizes follow no such rule, shapes stay dynamic, and XLA would compile nearly every batch.
 """
 
@@ -27,6 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sentiment_train.hub.cut import PROBES
+from sentiment_train.hub.saved_models import said_by
 
 _WORDS = (b"a", b"the", b"x", b"1", b"word", b".", "一".encode())
 _SHORT = (1, 2, 3, 5, 8, 13, 40)
@@ -103,8 +107,12 @@ class Rule:
         return int(np.where(steps == 0, np.iinfo(np.int64).max, steps).argmin())
 
     def filler(self, length: int) -> bytes:
-        """A text of that length."""
-        return b" ".join([self.word] * (length - self.offset))
+        """A text of that length; where all have the same, one that has a word."""
+        return b" ".join([self.word] * (1 if self.fixed else length - self.offset))
+
+    def length_of_filler(self, longest: int, shortest: int) -> int:
+        """The least length of a text with a word, if a bucket has room for that."""
+        return min(longest, max(shortest, 1 + self.offset))
 
     def fillers(self, lengths: Sequence[int], longest: int, shortest: int) -> list[int]:
         """The lengths of the filler texts that complete a batch of a bucket.
@@ -118,10 +126,12 @@ class Rule:
         at_most = longest if self.padded else self.longest
         missing = len(lengths) * longest - int(np.sum(lengths))
         most_missing = len(lengths) * (longest - shortest)
-        count = 1 if at_most == 1 else max(1, -(-most_missing // (at_most - 1)))
-        spread = np.full(count, 1)
+        least = min(1 + self.offset, at_most - (most_missing > 0))
+        room = at_most - least
+        count = max(1, -(-most_missing // room)) if room else 1
+        spread = np.full(count, least)
         for place in range(count):
-            spread[place] += (taken := min(missing, at_most - 1))
+            spread[place] += (taken := min(missing, room))
             missing -= taken
         return [*found, *spread.tolist()]
 
@@ -132,10 +142,15 @@ def learn(host: Callable) -> Rule | str:
     Args:
       host: texts `[n] string` → the features at the border.
     """
+    import tensorflow as tf
+
     why = None
     for most in (len(_SHORT), 5, 4):  # fewer where the model itself cuts texts early
         for word in _WORDS:
-            found = _learn_with(host, word, _SHORT[:most])
+            try:
+                found = _learn_with(host, word, _SHORT[:most])
+            except tf.errors.OpError as error:
+                found = f"it fails for some texts ({said_by(error)})"
             if isinstance(found, Rule):
                 return found
             why = why or found

@@ -274,11 +274,12 @@ def _agrees(found: Cut, function, output) -> bool:
     place = [t is output for t in function.outputs].index(True)
     for texts in (PROBES, PROBES[:1]):
         texts = tf.constant(texts)
-        whole = tf.nest.flatten(function(texts), expand_composites=True)[place]
-        halves = found.apply(found.host(texts), [tf.convert_to_tensor(v) for v in found.variables])
+        whole = tf.nest.flatten(function(texts), expand_composites=True)[place].numpy()
+        values = [tf.convert_to_tensor(v) for v in found.variables]
+        halves = found.apply(found.host(texts), values).numpy()
         if whole.shape != halves.shape:
             return False
-        scale = 1 + np.abs(whole).max(initial=0)
-        if np.abs(whole - halves).max(initial=0) > _AGREE * scale:
+        scale = 1 + np.abs(whole[np.isfinite(whole)]).max(initial=0)
+        if not np.allclose(whole, halves, rtol=0, atol=_AGREE * scale, equal_nan=True):
             return False
     return True

@@ -152,8 +152,11 @@ def _whole(paths: tuple[str, ...], signature: str | None, output: str | None, co
 @functools.lru_cache(maxsize=2)
 def halves(whole):
     """A `Cut`, or the reason why there is none."""
+    import tensorflow as tf
+
     from sentiment_train.hub.cut import cut
     from sentiment_train.hub.inline import NotCuttable
+    from sentiment_train.hub.saved_models import said_by
 
     if whole.from_session:
         return "it was saved by TensorFlow 1, where the variables belong to a session"
@@ -162,6 +165,8 @@ def halves(whole):
         return cut(function, function.inputs[0], function.outputs[0])
     except NotCuttable as error:
         return error.reason
+    except tf.errors.OpError as error:
+        return f"it fails for some texts ({said_by(error)})"
 
 
 @functools.cache

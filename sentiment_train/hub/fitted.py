@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
@@ -55,11 +54,6 @@ class FrozenEncoder(_HubFitted):
         """What was decided, as label and text."""
         what = f"whole on the host, not trained, {self.dimension} numbers for a text"
         return [("encoder", f"{self.settings.handle}, {what}")]
-
-    @cached_property
-    def reason(self) -> str | None:
-        """Why it could only be used frozen; None: it could be trained, too."""
-        return self.settings.why_not_cut()
 
     def encode(self, texts):
         """`[n] string` → `[n, (1), dimension] float32` ragged."""
@@ -180,15 +174,17 @@ class CutEncoder(_HubFitted):
         """
         rows = np.arange(len(texts), dtype=np.int32)
         if not self.static_shapes:
-            given = tf.constant([text or b"" for text in texts] + [b""], tf.string)
+            given = [b"a" if text is None else text for text in texts] + [b"a"]
+            given = tf.constant(given, tf.string)
             return {k: np.asarray(v) for k, v in self._named(self._host(given), rows).items()}
         rule = self._rule
         if rule.flat and lengths is None:
             lengths = [shortest if text is None else self._measured(text) for text in texts]
         elif lengths is None:
             lengths = [shortest] * len(texts)
-        lengths = [shortest if t is None else n for t, n in zip(texts, lengths, strict=True)]
-        filler = rule.filler(shortest)
+        of_filler = rule.length_of_filler(length, shortest)
+        lengths = [of_filler if t is None else n for t, n in zip(texts, lengths, strict=True)]
+        filler = rule.filler(of_filler)
         given = [filler if text is None else text for text in texts]
         added = rule.fillers(lengths, length, shortest)
         features = self._host(tf.constant(given + [rule.filler(n) for n in added], tf.string))

@@ -21,6 +21,7 @@ import shutil
 import socket
 import tarfile
 import threading
+import warnings
 from collections.abc import Iterator
 
 import filelock
@@ -114,7 +115,7 @@ def _hint(path: str) -> str:
             return ""
         folder, name = os.path.split(path.rstrip("/"))
         beside = [n.rstrip("/") for n in tf.io.gfile.listdir(folder or ".")]
-        return did_you_mean(name, beside)
+        return did_you_mean(name, [n for n in beside if n != name])
     return ""
 
 
@@ -131,11 +132,12 @@ def _cached(handle: str, binding: str) -> str:
         raise DataError(f"TFHUB_CACHE_DIR = {cache}: name a local directory.")
     path = pathlib.Path(cache, hashlib.sha1(handle.encode()).hexdigest())
     try:
+        if path.exists() and _problem_of(path) is None:
+            return str(path)  # without the lock: the cache may be one that only others write to
         path.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(f"{path}.lock"):
             if path.exists() and any(path.iterdir()):
-                problem = damage(str(path)) or _changed_sizes(path)
-                if problem is None:
+                if (problem := _problem_of(path)) is None:
                     return str(path)
                 logging.warning("%s: %s It is fetched again.", path, problem)
             _fetch(handle, path, binding)
@@ -145,6 +147,10 @@ def _cached(handle: str, binding: str) -> str:
             " directory in the environment variable TFHUB_CACHE_DIR."
         ) from None
     return str(path)
+
+
+def _problem_of(path: pathlib.Path) -> str | None:
+    return damage(str(path)) or _changed_sizes(path)
 
 
 def _fetch(handle: str, path: pathlib.Path, binding: str) -> None:
@@ -175,7 +181,9 @@ def _download(handle: str, partial: pathlib.Path, binding: str) -> pathlib.Path:
     import tensorflow as tf
 
     try:
-        import tensorflow_hub
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it imports what is deprecated
+            import tensorflow_hub
     except ImportError as error:
         raise DataError(
             f"{binding} = '{handle}' needs tensorflow-hub ({error}). Run: pip install"

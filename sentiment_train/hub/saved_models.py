@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -60,17 +61,25 @@ def load(directory: str, preprocessor: str | None, signature: str | None, output
         encode = _callable(loaded[-1], directory, signature)
         if preprocessor is not None:
             encode = _chained(_callable(loaded[0], preprocessor, None), encode)
-        picking = lambda texts: _vectors(encode(texts), output, directory)  # noqa: E731
-        function = tf.function(picking, autograph=False)
-        try:
-            concrete = function.get_concrete_function(tf.TensorSpec([None], tf.string))
-        except (ValueError, TypeError) as error:
-            raise ConfigError(
-                f"{directory} is no encoder of texts ({_last_line(error)}). An encoder takes a"
-                " vector of strings; one that takes numbers needs HubEncoder.preprocessor.",
-                "HubEncoder.handle",
-            ) from None
+        concrete = _concrete(encode, output, directory)
     return Whole(concrete, tuple(loaded), _is_of_session(directory), needs)
+
+
+def _concrete(encode: Callable, output: str | None, directory: str):
+    """What texts `[n]` give; to a Keras model of inputs `[n, 1]` they are given so."""
+    problem = None
+    for texts_of in (lambda texts: texts, lambda texts: texts[:, None]):
+        picking = lambda t, f=texts_of: _vectors(encode(f(t)), output, directory)  # noqa: E731
+        try:
+            function = tf.function(picking, autograph=False)
+            return function.get_concrete_function(tf.TensorSpec([None], tf.string))
+        except (ValueError, TypeError) as error:
+            problem = problem or _last_line(error)
+    raise ConfigError(
+        f"{directory} is no encoder of texts ({problem}). An encoder takes a vector of strings;"
+        " one that takes numbers needs HubEncoder.preprocessor.",
+        "HubEncoder.handle",
+    )
 
 
 def _load(path: str):
@@ -198,6 +207,14 @@ def _vectors(found, output: str | None, path: str):
 def _last_line(error) -> str:
     lines = [line.strip() for line in str(error).split("\n") if line.strip()]
     return (lines or [type(error).__name__])[-1][:200]
+
+
+def said_by(error: tf.errors.OpError) -> str:
+    """What an op complained of, without what TensorFlow writes around it."""
+    around = (
+        r"\[*(\{\{.*?\}\})+\]*|\[(Op:.*)?\]|Graph execution error:|Detected at.*|<stack traces.*"
+    )
+    return " ".join(re.sub(around, "", error.message).split())[:200]
 
 
 def content_digest(directory: str) -> str:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from sentiment_train.schema import ModelInputs
 
+# Of a batch, computed side by side. Each is traced by itself (64 of them took half a minute), and
+# the fewer rows one has, the less its matrix products are worth.
+_MOST_PIECES = 4
+
 
 def check_sizes(config) -> None:
     """Ranges of the fields that all recurrent models share; raises ConfigError."""
@@ -98,7 +102,7 @@ class RecurrentStack:
         if keras_layer:
             return KerasRecurrence(config.cell, units, use_cudnn=self.inputs.use_cudnn, **options)
         loops, directions = self.inputs.recurrent_loops, 1 + config.bidirectional
-        pieces = max(self.inputs.cores // directions, 1)
+        pieces = min(max(self.inputs.cores // directions, 1), _MOST_PIECES)
         return Recurrence(config.cell, units, loops, pieces, **options)
 
     def _merged(self, forward, backward, name: str):

@@ -42,6 +42,9 @@ class TrainStep:
     Everything is created inside the strategy's scope. `class_weights` is `[num_classes] float32`.
     `optimizer` is a Keras optimizer for all weights, or a `GroupedOptimizer`; the functions are
     traced once for each of its phases, of which most runs have one.
+
+    Attributes:
+      finds_rows: whether a gradient of single rows was met while tracing; see `touched_rows`.
     """
 
     def __init__(self, model, loss: Loss, class_weights, optimizer, settings: Training,
@@ -55,6 +58,7 @@ class TrainStep:
             optimizer = GroupedOptimizer.of_all(optimizer, len(self.weights))
         self.optimizer = optimizer
         self._check_sparse_updates()
+        self.finds_rows = False
         optimizer.build(self.weights)
         decay = settings.average_decay
         self.average = MovingAverage(tensors, decay) if decay else None
@@ -154,6 +158,7 @@ class TrainStep:
             touched_rows.in_float32(gradient, keep_rows=i in rows)
             for i, gradient in zip(indices, gradients, strict=True)
         ]
+        self.finds_rows |= any(isinstance(g, tf.IndexedSlices) for g in gradients)
         return gradients, [loss, weight, correct]
 
     def _apply(self, phase: int, gradients, sums) -> Measures:

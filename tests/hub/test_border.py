@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sentiment_train.errors import DataError
 from sentiment_train.hub import border
+from sentiment_train.hub.encoder import HubEncoder
 
 BUCKETS = (1, 6, 13, 40)
 ROWS = 6
@@ -120,6 +121,37 @@ def test_dynamic_shapes_can_be_asked_for_and_give_the_same_vectors(settings):
     assert lengths_of(encoder, [b"a good film"])[0] >= 3
 
 
+class Averaging(tf.Module):
+    """The mean over the words of a text, as many write it: 0 / 0 without any."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = tf.Variable(np.random.default_rng(5).normal(0, 1, [50, 4]), dtype=tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def __call__(self, texts):
+        words = tf.strings.split(texts)
+        ids = tf.strings.to_hash_bucket_fast(words.flat_values, 50)
+        vectors = tf.reduce_mean(words.with_flat_values(tf.gather(self.table, ids)), axis=1)
+        return tf.nn.l2_normalize(vectors, axis=-1)
+
+
+@pytest.mark.parametrize("static_shapes", [True, False])
+def test_fillers_poison_no_gradient_where_a_text_without_words_would(tmp_path, static_shapes):
+    tf.saved_model.save(Averaging(), str(tmp_path))
+    hub = HubEncoder(str(tmp_path), static_shapes=static_shapes)
+    encoder = hub.text_encoder(frozen=False).fit([])
+    assert encoder.static_shapes == static_shapes
+    layer = hub.layer(encoder, "encoder")
+    weights = tf.constant([[1.0], [1.0], [0.0]])
+    with tf.GradientTape() as tape:
+        vectors = layer(encoder.batch_features([b"good", b"a film", None], 6, 1))
+        loss = tf.reduce_sum(weights * vectors)
+    assert np.isfinite(loss)
+    (gradient,) = tape.gradient(loss, [v.value for v in layer.trainable_variables])
+    assert np.isfinite(tf.convert_to_tensor(gradient)).all()
+
+
 def rule(flat, padded, offset=0, longest=10_000):
     terms = [[0, 1, 0, 0], *([[1, -1, 2, 0]] * flat), *([[0, 0, 0, 1]] * padded)]
     return border.Rule(np.array(terms, np.int64), (1,) * len(terms), b"a", offset, longest)
@@ -130,19 +162,21 @@ def rule(flat, padded, offset=0, longest=10_000):
     slack=st.integers(0, 5),
     flat=st.booleans(),
     padded=st.booleans(),
+    offset=st.integers(0, 1),
     longest=st.integers(36, 200),
 )
 @settings(max_examples=200, deadline=None)
-def test_fillers_complete_any_batch(lengths, slack, flat, padded, longest):
+def test_fillers_complete_any_batch(lengths, slack, flat, padded, offset, longest):
     """For whatever texts of `shortest` to `bucket` there are, the sizes are those of full texts."""
-    one = rule(flat, padded, longest=longest)
+    one = rule(flat, padded, offset, longest)
     shortest, bucket = min(lengths), max(lengths) + slack
     added = one.fillers(lengths, bucket, shortest)
     full = [bucket] * len(lengths)
     expected = one.sizes([*full, *one.fillers(full, bucket, shortest)])
     assert one.sizes([*lengths, *added]).tolist() == expected.tolist()
-    assert all(1 <= length <= longest for length in added)
-    assert len(added) <= len(lengths) + 1
+    with_word = 1 if padded and bucket == 2 and bucket > shortest else min(1 + offset, bucket)
+    assert all(with_word <= length <= longest for length in added)
+    assert len(added) <= (1 + offset) * len(lengths) + 1
 
 
 def shapes_given_by(function):

@@ -187,6 +187,35 @@ def test_two_replicas_agree_with_one(cut_encoder, encoder_layer):
         np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-6)
 
 
+class _Distinct(tf.Module):
+    """Counts distinct words, so they must not be looked up each time; and 0 / 0 for no words."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = tf.Variable(np.random.default_rng(6).normal(0, 1, [50, 3]), dtype=tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def __call__(self, texts):
+        words = tf.strings.split(texts)
+        distinct, places = tf.unique(tf.strings.to_hash_bucket_fast(words.flat_values, 50))
+        vectors = tf.gather(tf.gather(self.table, distinct), places)
+        means = tf.reduce_mean(words.with_flat_values(vectors), axis=1)
+        return means / tf.cast(tf.size(distinct), tf.float32)
+
+
+def test_a_wrong_cut_is_noticed_though_some_vectors_are_no_numbers(tmp_path):
+    from sentiment_train.hub.encoder import HubEncoder
+
+    tf.saved_model.save(_Distinct(), str(tmp_path))
+    settings = HubEncoder(str(tmp_path))
+    encoder = settings.text_encoder(frozen=False).fit([])
+    whole = encoder.whole.function(tf.constant([b"bad bad film", b"", b"bad"])).numpy()
+    assert np.isnan(whole[1]).all()
+    features = encoder.cut.host(tf.constant([b"bad bad film", b"", b"bad"]))
+    halves = encoder.cut.apply(features, [tf.convert_to_tensor(v) for v in encoder.cut.variables])
+    np.testing.assert_allclose(halves, whole, rtol=1e-5)
+
+
 class _Uncuttable(tf.Module):
     """Encoders that cannot be cut, each for a reason of its own."""
 
@@ -205,6 +234,10 @@ class _Uncuttable(tf.Module):
     def strings_after(self, texts):
         names = tf.strings.as_string(self.constant(texts) @ tf.ones([2, 3]) @ self.kernel)
         return tf.strings.to_number(names)
+
+    def failing(self, texts):
+        with tf.control_dependencies([tf.debugging.assert_positive(tf.strings.length(texts))]):
+            return self.constant(texts) @ tf.ones([2, 3]) @ self.kernel
 
     def looping(self, texts):
         x = self.constant(texts) @ tf.ones([2, 3])
@@ -237,7 +270,18 @@ def test_what_cannot_be_cut_says_why_and_can_be_used_frozen(tmp_path, method, re
         settings.text_encoder(frozen=False).fingerprint()
     assert reason in error.value.message
     frozen = settings.text_encoder(frozen=True).fit([])
-    assert frozen.reason == settings.why_not_cut()
     found = frozen.features(tf.constant(TEXTS))["tokens"][:, 0]
     whole = load(str(tmp_path), None, None, None).function(tf.constant(TEXTS))
     np.testing.assert_allclose(found, whole, rtol=1e-6)
+
+
+def test_a_model_that_fails_for_some_text_is_said_to(tmp_path):
+    from sentiment_train.hub.encoder import HubEncoder
+
+    module = _Uncuttable()
+    module.__call__ = tf.function(module.failing, input_signature=[
+        tf.TensorSpec([None], tf.string)])  # fmt: skip
+    tf.saved_model.save(module, str(tmp_path))
+    why = HubEncoder(str(tmp_path)).why_not_cut()
+    assert why.startswith("it fails for some texts (assertion failed: ")
+    assert "Condition x > 0 did not hold" in why

@@ -159,3 +159,23 @@ def test_an_export_needs_neither_this_package_nor_the_savedmodel(settings, saved
             assert found["arr_1"].shape == (0, vectors.shape[1])
         names = [name for name, _ in tf.train.list_variables(f"{export}/variables/variables")]
         assert len([n for n in names if "VARIABLE_VALUE" in n]) == weights_of[export]
+
+
+def test_a_keras_model_of_a_column_of_texts_is_trained_like_any_other(tf, tmp_path):
+    import keras
+
+    words = keras.layers.TextVectorization(vocabulary=["a", "good", "film"])
+    texts = keras.Input([1], dtype="string")
+    vectors = keras.layers.Embedding(5, 4, mask_zero=True)(words(texts))
+    vectors = keras.layers.GlobalAveragePooling1D()(vectors)
+    model = keras.Model(texts, keras.layers.Dense(3, name="top")(vectors))
+    model.export(str(tmp_path), verbose=False)
+    settings = HubEncoder(str(tmp_path))
+    encoder = settings.text_encoder(frozen=False).fit([])
+    layer = settings.layer(encoder, "encoder")
+    assert len(layer.trainable_variables) == 3
+    assert layer.top_first[:2] == ["top.bias", "top.kernel"]
+    some = tf.constant([b"a good film", b"film", b"good @bad"])
+    np.testing.assert_allclose(layer(encoder.features(some)), model(some[:, None]), rtol=1e-5)
+    frozen = settings.text_encoder(frozen=True).fit([])
+    np.testing.assert_allclose(frozen.encode(some).values, model(some[:, None]), rtol=1e-5)

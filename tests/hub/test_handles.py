@@ -62,6 +62,16 @@ def test_a_url_is_fetched_once_and_kept(server, cache):
     assert not list(cache.glob("*.partial"))
 
 
+def test_a_cache_that_only_others_write_to_is_read(saved, cache):
+    entry = cache / hashlib.sha1(b"http://127.0.0.1:9/model").hexdigest()
+    shutil.copytree(saved("looked"), entry)
+    entry.with_name(f"{entry.name}.lock").mkdir()  # now there can be no lock, as in such a cache
+    assert handles.resolve("http://127.0.0.1:9/model", "HubEncoder.handle") == str(entry)
+    (entry / "variables" / "variables.index").unlink()
+    with pytest.raises(DataError, match=r"Cannot use .*\. Name another directory in"):
+        handles.resolve("http://127.0.0.1:9/model", "HubEncoder.handle")
+
+
 def test_the_cache_is_that_of_tensorflow_hub(server, cache):
     """What it fetched before is used, and what somebody unpacked there by hand."""
     url, requests = server
@@ -147,6 +157,7 @@ def test_a_path_that_is_no_saved_model_says_so(saved, name, problem):
     with pytest.raises(DataError) as error:
         HubEncoder(path).text_encoder(frozen=True).fit([])
     assert error.value.message.startswith(f"HubEncoder.handle = '{path}': {problem}")
+    assert ("Did you mean" in error.value.message) == (name == "looke")
 
 
 @pytest.mark.parametrize(
@@ -170,12 +181,16 @@ def test_a_damaged_graph_is_no_saved_model(saved, tmp_path):
 
 
 def test_other_file_systems_are_read_through_tensorflow(tf, saved):
-    for folder, _, names in tf.io.gfile.walk(saved("looked")):
-        target = f"ram://models/looked{folder.removeprefix(saved('looked'))}"
+    path = saved("looked")
+    for folder, _, names in tf.io.gfile.walk(path):
+        target = f"ram://models/looked{folder.removeprefix(path)}"
         tf.io.gfile.makedirs(target)
         for name in names:
             tf.io.gfile.copy(f"{folder}/{name}", f"{target}/{name}", overwrite=True)
     assert handles.resolve("ram://models/looked", "x") == "ram://models/looked"
+    found, expected = (HubEncoder(p).text_encoder(False) for p in ("ram://models/looked", path))
+    assert found.fingerprint() == expected.fingerprint()
+    assert found.fit([]).lines[1:] == expected.fit([]).lines[1:]
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,19 @@ def test_keras_layers_are_taken_where_cudnn_is(cell, recurrence, use_cudnn):
     assert type(model.get_layer(f"{cell}_1")) is expected
 
 
+@pytest.mark.parametrize(
+    "cores, bidirectional, pieces",
+    [(1, False, 1), (1, True, 1), (2, False, 2), (2, True, 1), (64, False, 4), (64, True, 4)],
+)
+def test_a_batch_is_cut_for_the_cores_of_each_direction_but_into_few_pieces(
+    cores, bidirectional, pieces
+):
+    inputs = ModelInputs(VOCABULARY, 3, recurrent_loops="compiled", cores=cores)
+    config = RecurrentClassifier(embedding_size=5, units=(4,), bidirectional=bidirectional)
+    layer = config.build(inputs).get_layer("lstm_1")
+    assert (layer.loops, layer.pieces) == ("compiled", pieces)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_both_kinds_of_layers_give_one_model(cell):
     """Same weights in the same order: what was trained with cuDNN is served without it."""

@@ -117,6 +117,24 @@ def test_compiled_and_in_float16_it_goes_on_bit_for_bit_after_a_restore(trainer)
     assert_close(tables(first).values(), before.values())
 
 
+def whole_table_model():
+    """Every row of the table is used in every step, as where it is projected at once."""
+    tokens = keras.Input([None], dtype="int32", name="tokens")
+    lengths = keras.Input([], dtype="int32", name="lengths")
+    one_hot = keras.layers.CategoryEncoding(VOCABULARY, "one_hot")(tokens)
+    x = keras.layers.Dense(4, use_bias=False, name="embedding")(one_hot)
+    x = MeanPooling()(x, mask=SequenceMask()(lengths, tokens))
+    logits = keras.layers.Dense(1, dtype="float32", name="logits")(x)
+    return keras.Model({"tokens": tokens, "lengths": lengths}, logits)
+
+
+@pytest.mark.parametrize("model, finds", [(own_model, True), (whole_table_model, False)])
+def test_a_step_knows_whether_there_are_rows_to_be_sparse_with(tf, trainer, model, finds):
+    t = trainer(model=model, optimizer=sparse())
+    t.step.trace(tf.nest.map_structure(tf.type_spec_from_value, t.batch(SPLIT, range(7))))
+    assert t.step.finds_rows is finds
+
+
 def test_accumulation_and_weight_decay_are_refused(trainer):
     with pytest.raises(ConfigError, match="accumulate_batches = 2 does not go with sparse_updates"):
         trainer(optimizer=sparse(), accumulate_batches=2)
