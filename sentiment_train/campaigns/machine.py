@@ -9,13 +9,15 @@ import platform
 import shutil
 import subprocess
 
+from sentiment_train.runtime.runtime import available_cores
+
 
 def describe() -> str:
     """Such as `AMD EPYC 7B13, 2 cores, 8 GB, Linux x86_64`; what cannot be found out is left out.
 
     The cores are those that this process may use. NVIDIA's GPUs are named behind them.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = available_cores()
     parts = [_processor(), f"{cores} core{'s' if cores != 1 else ''}", _memory(), *_gpus()]
     return ", ".join(filter(None, [*parts, f"{platform.system()} {platform.machine()}"]))
 

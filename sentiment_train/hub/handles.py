@@ -180,15 +180,15 @@ def _download(handle: str, partial: pathlib.Path, binding: str) -> pathlib.Path:
     """
     import tensorflow as tf
 
+    from sentiment_train.hub.saved_models import INSTALL
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it imports what is deprecated
             import tensorflow_hub
     except ImportError as error:
-        raise DataError(
-            f"{binding} = '{handle}' needs tensorflow-hub ({error}). Run: pip install"
-            " 'sentiment_train[hub]', or download it and name the directory instead."
-        ) from None
+        reason = f"tensorflow-hub is missing ({error}). {INSTALL[:-1]}"
+        raise DataError(_how_to_download(handle, binding, reason)) from None
     try:
         with _settings_of_hub(partial):
             return pathlib.Path(tensorflow_hub.resolve(handle))

@@ -14,7 +14,10 @@ import tensorflow as tf
 from sentiment_train.errors import ConfigError, DataError, did_you_mean
 
 _PREFERRED = ("default", "pooled_output")  # of several outputs
-INSTALL = "pip install 'sentiment_train[hub]'"
+INSTALL = (
+    "Run, in the folder of the source: pip install -c constraints.txt -e '.[samples,hub]' (with the"
+    " pip of the environment, such as .venv/bin/pip)."
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,7 +120,7 @@ def _needs(path: str) -> tuple[str, ...]:
     except (ImportError, tf.errors.OpError) as error:
         raise DataError(
             f"{path} has ops of tensorflow-text ({', '.join(sorted(foreign)[:3])}), which is not"
-            f" installed or does not fit TensorFlow ({_last_line(error)}). Run: {INSTALL}"
+            f" installed or does not fit TensorFlow ({_last_line(error)}). {INSTALL}"
         ) from None
     if unknown():
         raise DataError(

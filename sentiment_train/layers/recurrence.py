@@ -15,9 +15,9 @@ import keras
 import tensorflow as tf
 
 from sentiment_train.layers.cells import CELLS
+from sentiment_train.layers.projection import projected
 from sentiment_train.layers.through_time import Loop, states_through_time
 
-_SMALL_VOCABULARY = 4096  # words whose projections are cheaper made once than for every token
 _LEAST_ROWS = 8  # of a batch in a piece of it
 
 
@@ -174,7 +174,7 @@ class Recurrence(_Recurrent):
         kernel, recurrent_kernel, input_bias, recurrent_bias = weights
         in_time_order = tf.transpose(inputs, [1, 0, *range(2, len(inputs.shape))])
         in_time_order = _filled_up(in_time_order, loop.per_iteration)
-        x = _projected(in_time_order, table, kernel, input_bias, self.cell.gates)
+        x = projected(in_time_order, table, kernel, input_bias, self.cell.gates)
         initial = self.initial_states(inputs)
         states = states_through_time(loop, x, recurrent_kernel, recurrent_bias, initial, training)
         states = [tf.transpose(sequence, [1, 0, 2]) for sequence in states]
@@ -190,7 +190,7 @@ class Recurrence(_Recurrent):
         u = tf.matmul(states[0], recurrent_kernel)
         if recurrent_bias is not None:
             u += recurrent_bias
-        x = _projected(inputs, None, kernel, input_bias, self.cell.gates)
+        x = projected(inputs, None, kernel, input_bias, self.cell.gates)
         return self.cell.step(x, u, states)[0]
 
     def _weights(self):
@@ -265,36 +265,6 @@ def _filled_up(inputs, multiple_of: int):
         return inputs
     missing = -tf.shape(inputs)[0] % multiple_of
     return tf.pad(inputs, [[0, missing], *[[0, 0]] * (len(inputs.shape) - 1)])
-
-
-def _projected(ids_or_vectors, table, kernel, bias, gates: int):
-    """What the inputs add to each gate, a list of `[length, batch, units]`.
-
-    A one-hot vector times the kernel is a row of the kernel: the vectors are never made. Likewise
-    the projection of a small table is made once, and its rows are looked up.
-    """
-    vectors = ids_or_vectors
-    if ids_or_vectors.dtype.is_integer:
-        table = kernel if table is None else table
-        if table.shape[0] <= _SMALL_VOCABULARY or table is kernel:
-            rows = kernel if table is kernel else tf.matmul(tf.cast(table, kernel.dtype), kernel)
-            return [_rows(gate, ids_or_vectors) for gate in tf.split(rows + bias, gates, axis=-1)]
-        vectors = tf.gather(tf.cast(table, kernel.dtype), ids_or_vectors)
-    of_gates = zip(tf.split(kernel, gates, axis=-1), tf.split(bias, gates), strict=True)
-    return [tf.tensordot(vectors, k, axes=1) + b for k, b in of_gates]
-
-
-@tf.custom_gradient
-def _rows(table, ids):
-    """Rows of a table. The gradient of a common word has thousands of terms: it is summed in
-    float32, for in half precision a sum of so many stops growing."""
-
-    def gradient(d_rows):
-        d_rows = tf.cast(tf.reshape(d_rows, [-1, table.shape[-1]]), tf.float32)
-        d_table = tf.math.unsorted_segment_sum(d_rows, tf.reshape(ids, [-1]), table.shape[0])
-        return tf.cast(d_table, table.dtype), None
-
-    return tf.gather(table, ids), gradient
 
 
 def _at_the_end(states, lengths):

@@ -90,7 +90,7 @@ class SentenceEncoderClassifier(Part):
         trained = {variable.name for variable in layer.trainable_variables}
         names = [name for name in layer.top_first if name in trained]
         if len(names) < len(self.unfreeze):
-            self.refuse("unfreeze", f"has more parts than the encoder variables: {len(names)}.")
+            self.refuse("unfreeze", f"has more parts than the encoder has variables, {len(names)}.")
         parts = np.array_split(np.array(names), len(self.unfreeze))
         return tuple(
             self._group([f"{ENCODER}/{glob.escape(name)}" for name in part], starts)

@@ -67,7 +67,7 @@ def decide(runtime: Runtime) -> Decisions:
         jit_compile=jit_compile,
         use_cudnn=use_cudnn,
         recurrent_loops=_recurrent_loops(runtime, devices, jit_compile),
-        cores=max(_cores() // devices.local_replicas, 1),
+        cores=max(available_cores() // devices.local_replicas, 1),
         float16=runtime.precision == "float16",
         seed=runtime.seed,
         lines=(
@@ -118,8 +118,8 @@ def _recurrent_loops(runtime: Runtime, devices: Devices, jit_compile: bool) -> s
     return "compiled" if devices.kind == "cpu" and runtime.xla == "auto" else "plain"
 
 
-def _cores() -> int:
-    """Those that this process may use."""
+def available_cores() -> int:
+    """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -144,7 +144,7 @@ def _named_by(group: ParameterGroup, names: list[tuple[str, str]]) -> list[int]:
         if not hits:
             known = list(dict.fromkeys(name for name, _ in names))
             near = difflib.get_close_matches(pattern, known, 5, cutoff=0.4) or known[:5]
-            more = f" (of {len(known)})" if len(known) > len(near) else ""
+            more = f", and {len(known) - len(near)} others" if len(known) > len(near) else ""
             group.refuse(
                 "variables",
                 f"has '{pattern}', which is no trainable variable of the model. There are"

@@ -214,7 +214,7 @@ def test_an_encoder_of_numbers_asks_for_its_preprocessor(settings):
 
 def test_without_tensorflow_hub_a_url_says_what_to_install(cache, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_hub", None)
-    with pytest.raises(DataError, match=r"needs tensorflow-hub .*\[hub\]"):
+    with pytest.raises(DataError, match=r"tensorflow-hub is missing .*,hub\]"):
         handles.resolve("http://127.0.0.1:9/model", "HubEncoder.handle")
 
 
