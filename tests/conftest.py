@@ -5,6 +5,7 @@ Three logical CPUs stand for three devices; what a run sets for the process is s
 
 from __future__ import annotations
 
+import itertools
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -25,7 +26,22 @@ def tf():
         )
     tf.random.set_seed(0)
     tf.config.experimental.enable_op_determinism()
+    _number_collectives(tf.distribute.MirroredStrategy)
     return tf
+
+
+def _number_collectives(strategy: type) -> None:
+    """Gives the strategies of this process numbers of their own for their collectives.
+
+    A program has one strategy. Tests have many, and those of equal numbers abort each other's.
+    """
+    numbers, made = itertools.count(100, 100), strategy.__init__
+
+    def init(self, *arguments, **options):
+        self._collective_key_base = next(numbers)
+        made(self, *arguments, **options)
+
+    strategy.__init__ = init
 
 
 @pytest.fixture(autouse=True)

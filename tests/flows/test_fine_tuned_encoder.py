@@ -74,7 +74,6 @@ def trained(tf, program):
         runs = []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(jobs, "Run", lambda *given: runs.append(Run(*given)) or runs[-1])
-            patch.setattr(tf.distribute.MirroredStrategy, "_collective_key_base", 7300)
             experiment = config.make(Experiment, config.parse([str(program.gin_file)], bindings))
             jobs.train(experiment, RunDirectory(str(program.folder / name)), str(program.cache))
         return runs[0]
