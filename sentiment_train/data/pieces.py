@@ -10,6 +10,7 @@ the lengths are the mask.
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import importlib.util
 import os
@@ -121,7 +122,7 @@ class WordPieceEncoder(_PieceEncoder):
         return FittedWordPieces(self, file)
 
 
-class FittedPieces:
+class FittedPieces(abc.ABC):
     """A piece encoder with its vocabulary.
 
     `file_name` is what `save` writes; `unknown_id` stands for anything that the vocabulary does not
@@ -137,9 +138,9 @@ class FittedPieces:
         self.file_name, self._file = rules.file_name, file
         self.ends: tuple[int, int]  # the ids of begin and end
 
+    @abc.abstractmethod
     def _pieces(self, texts):
         """`[n] string` → `[n, (length)] int32` ragged, maybe empty rows."""
-        raise NotImplementedError
 
     def encode(self, texts):
         """`[n] string` → `[n, (length)] int32` ragged; any bytes, every row at least two ids."""

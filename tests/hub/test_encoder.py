@@ -98,7 +98,9 @@ def test_the_fingerprint_of_a_store_covers_what_is_in_the_savedmodel(saved, tmp_
 def test_settings_and_their_encoders_read_nothing_before_they_have_to():
     settings = HubEncoder("http://127.0.0.1:9/nobody")
     settings.refuse_unless("fine_tune")
-    settings.text_encoder(frozen=False)
+    text_encoder = settings.text_encoder(frozen=False)
+    with pytest.raises(DataError, match="cannot be fetched"):
+        text_encoder.fingerprint()
 
 
 class Served(tf.Module):
