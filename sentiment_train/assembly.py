@@ -19,7 +19,7 @@ from sentiment_train.duration import to_steps
 from sentiment_train.errors import ConfigError, DataError
 from sentiment_train.experiment import Experiment
 from sentiment_train.reports.console import Console
-from sentiment_train.runtime.runtime import decide
+from sentiment_train.runtime.runtime import Decisions, decide
 from sentiment_train.runtime.stop_request import StopRequest
 from sentiment_train.schema import Batch, ModelInputs, check_batch
 from sentiment_train.training.groups import ParameterGroup, PlannedGroup, plan_groups
@@ -30,15 +30,20 @@ class Assembly:
 
     Building does not train: a dry run builds the same parts. `devices` come first, because
     TensorFlow wants to know them before anything else happens.
+
+    Args:
+      cache: the directory of encoded data.
+      decisions: of the runtime; None: taken here, for a single process.
     """
 
-    def __init__(self, experiment: Experiment, cache: str):
+    def __init__(self, experiment: Experiment, cache: str, decisions: Decisions | None = None):
         self.experiment = experiment
-        self.decisions = decide(experiment.runtime)
+        self.decisions = decisions or decide(experiment.runtime)
         self.devices = self.decisions.devices
+        self.peers = self.devices.peers
         self.is_chief = self.devices.cluster.is_chief
         self.console = Console(silent=not self.is_chief)
-        self.should_stop = StopRequest(self.devices)
+        self.should_stop = StopRequest(self.peers)
         self.cache = cache
 
     @cached_property

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sentiment_train.assembly import Assembly
 from sentiment_train.errors import CheckpointError, RunError, UserError
 from sentiment_train.run_directory import RunDirectory
+from sentiment_train.runtime.peers import agree
 
 if TYPE_CHECKING:
     from sentiment_train.training.checkpoints import Checkpoint, Checkpoints
@@ -46,11 +47,13 @@ class Beginning:
 
         checkpoint = self.checkpoints.newest()
         found = checkpoint.state.step if checkpoint else 0
-        if not self.assembly.devices.same_on_all_workers(found):
-            raise CheckpointError(
-                f"The workers found different checkpoints (this one: step {found}). They need one"
-                f" --model_dir that all of them see; is {self.directory.path} shared?"
-            )
+        agree(
+            self.assembly.peers,
+            "newest checkpoints",
+            found,
+            f"All need to see the same --model_dir; is {self.directory.path} shared?",
+            CheckpointError,
+        )
         if checkpoint is None:
             if self.checkpoints.steps():
                 self.say("warning", "no intact checkpoint is left; training begins anew")
@@ -74,7 +77,7 @@ class Beginning:
 
         from sentiment_train.training.initial_weights import OtherRun, take
 
-        experiment, devices = self.assembly.experiment, self.assembly.devices
+        experiment, peers = self.assembly.experiment, self.assembly.peers
         if experiment.init_from is None:
             return None
         warn = lambda text: self.say("warning", text)  # noqa: E731
@@ -91,12 +94,10 @@ class Beginning:
         except (OSError, tf.errors.OpError) as error:
             reason = getattr(error, "message", error)
             refused = CheckpointError(f"Cannot read {experiment.init_from}: {reason}")
-        if devices.any_worker(refused is not None):
-            raise refused or CheckpointError("Another worker cannot use Experiment.init_from.")
-        # In pieces that a float32 holds exactly.
-        pieces = [int(origin.sha256[start : start + 5], 16) for start in range(0, 20, 5)]
-        if not all(devices.same_on_all_workers(piece) for piece in pieces):
-            raise CheckpointError(f"The workers do not see the same run in {origin.path}.")
+        if refused is not None:
+            raise refused
+        how = f"All need to see the same run in {origin.path}."
+        agree(peers, "weights to start from", origin.sha256, how, CheckpointError)
         self.say("weights", f"{origin.taken} taken from {origin.path} (step {origin.step:,})")
         return origin
 

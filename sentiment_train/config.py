@@ -191,10 +191,12 @@ def _binding_items(statements: Iterable) -> Iterator[tuple[str, str]]:
             yield (f"{name}.{s.arg_name}" if s.arg_name else f"%{name}"), repr(s.value)
 
 
-# What comes after the training, and what others reported, may be changed in a run that began: a
-# report or an export that fails must not hold back what was trained.
+# May be changed in a run that began: what comes after the training, and what others reported (a
+# report or an export that fails must not hold back what was trained); on what devices it runs; how
+# often it is logged and saved.
 _SHAPES_NOTHING = re.compile(
-    r"(.*/)?(Published|Report)\.|(.*/)?Experiment\.(published|report|export)$"
+    r"(.*/)?((Published|Report|Checkpointing)\.|Experiment\.(published|report|export)$"
+    r"|Runtime\.(strategy|logical_cpus|gpus|xla|wait_for_workers)$|Training\.log_every$)"
 )
 
 

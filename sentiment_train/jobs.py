@@ -85,22 +85,16 @@ def _claimed(assembly: Assembly, directory: RunDirectory):
     """Holds the directory for the parsed configuration; the chief does so for all workers.
 
     Raises:
-      RunError: on every worker, if the chief may not have the directory.
+      RunError: if the chief may not have the directory; that ends the other workers, too.
     """
     if directory.status == "new":
         _ = assembly.data  # data that cannot be read leave no run directory behind
-    devices = assembly.devices
     with contextlib.ExitStack() as held:
-        refused = None
         if assembly.is_chief:
-            try:
-                held.enter_context(directory.locked())
-                given, operative = gin.config_str(), gin.operative_config_str()
-                directory.claim(given, operative, differing_bindings)
-            except RunError as error:
-                refused = error
-        if devices.any_worker(refused is not None):
-            raise refused or RunError("The chief may not use the run directory; it says why.")
+            held.enter_context(directory.locked())
+            given, operative = gin.config_str(), gin.operative_config_str()
+            directory.claim(given, operative, differing_bindings)
+        assembly.peers.gather(None)  # until the chief has it
         yield
 
 

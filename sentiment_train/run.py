@@ -227,9 +227,9 @@ class Run:
 
     def _finish(self, state) -> None:
         """Results, report and SavedModel of the kept weights; only then the run is done."""
-        self.assembly.devices.wait_for_all()  # until the chief has written the last checkpoint
+        self.assembly.peers.gather(None)  # until the chief has written the last checkpoint
         with self.best_weights() as best:
             Outcome(self.assembly, self.directory).write(state, best.state.step)
             if self.assembly.is_chief:
                 self.directory.set_status("done", step=state.step)
-        self.assembly.devices.wait_for_all()  # leaving early would end the chief as well
+        self.assembly.peers.gather(None)  # leaving early would end the chief as well

@@ -9,6 +9,7 @@ from typing import Literal
 import gin
 
 from sentiment_train.config import Part
+from sentiment_train.runtime.peers import Peers
 from sentiment_train.runtime.strategy import Devices, choose
 
 
@@ -47,8 +48,11 @@ class Decisions:
         return self.devices.strategy
 
 
-def decide(runtime: Runtime) -> Decisions:
+def decide(runtime: Runtime, peers: Peers | None = None) -> Decisions:
     """Applies a runtime: makes the strategy, sets precision, determinism and seeds of the process.
+
+    Args:
+      peers: the other workers, when there are some.
 
     Raises:
       ConfigError: for a device that is missing or a combination that cannot work.
@@ -56,7 +60,7 @@ def decide(runtime: Runtime) -> Decisions:
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")  # it warns of a trace per bucket, which is the plan
-    devices = choose(runtime.strategy, runtime.logical_cpus)
+    devices = choose(runtime.strategy, runtime.logical_cpus, peers)
     precision = _set_precision(runtime, devices)
     jit_compile, xla = _xla(runtime, devices)
     randomness = _set_randomness(runtime)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import signal
 
-from sentiment_train.runtime.strategy import Devices
+from sentiment_train.runtime.peers import Peers
 
 
 class StopRequest:
     """Remembers the first SIGTERM or SIGINT; a second one ends the process at once.
 
     Signals are only noticed where somebody asks: training, evaluation and export do, between two
-    batches. With several workers the answer is yes on all as soon as it is yes on one, so that all
-    stop at the same step.
+    batches. With several workers the answer becomes yes on all at the same question, soon after a
+    signal to one of them.
     """
 
-    def __init__(self, devices: Devices):
+    def __init__(self, peers: Peers):
         self._signal: int | None = None
-        self._devices = devices
+        self._peers = peers
 
     def listen(self) -> None:
         """Installs the handlers (in the main thread)."""
@@ -30,4 +30,4 @@ class StopRequest:
 
     def __call__(self) -> bool:
         """Whether some worker was asked to stop. All workers must ask equally often."""
-        return self._devices.any_worker(self._signal is not None)
+        return self._peers.should_stop(self._signal is not None)

@@ -6,7 +6,9 @@ import os
 from dataclasses import dataclass
 
 from sentiment_train.errors import ConfigError
-from sentiment_train.runtime.cluster import Cluster, from_environment
+from sentiment_train.runtime import accelerators
+from sentiment_train.runtime.cluster import from_environment
+from sentiment_train.runtime.peers import Alone, Peers
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,12 @@ class Devices:
 
     kind: str  # cpu | gpu | tpu
     strategy: object  # tf.distribute.Strategy
-    cluster: Cluster
+    peers: Peers
     reason: str
+
+    @property
+    def cluster(self):
+        return self.peers.cluster
 
     @property
     def replicas(self) -> int:
@@ -54,33 +60,14 @@ class Devices:
 
         return self.strategy.experimental_distribute_values_from_function(rows_of)
 
-    def any_worker(self, mine: bool) -> bool:
-        """Whether `mine` is true on some worker. All workers must ask equally often."""
-        return mine if self.cluster.workers == 1 else self._total(float(mine)) > 0
 
-    def same_on_all_workers(self, number: int) -> bool:
-        """Whether all workers call this with the same number."""
-        if self.cluster.workers == 1:
-            return True
-        return not self.any_worker(self._total(float(number)) != float(number) * self.replicas)
-
-    def _total(self, number: float) -> float:
-        """The sum over all replicas of the number that each worker gives."""
-        import tensorflow as tf
-
-        mine = tf.constant(number)
-        values = self.strategy.experimental_distribute_values_from_function(lambda _: mine)
-        return float(self.strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None))
-
-    def wait_for_all(self) -> None:
-        """Returns when every worker has called it."""
-        self.any_worker(False)
-
-
-def choose(name: str, logical_cpus: int) -> Devices:
+def choose(name: str, logical_cpus: int = 1, peers: Peers | None = None) -> Devices:
     """Makes the strategy called `name`; `auto` takes a TPU, else all GPUs, else the CPU.
 
     Must run before any other TensorFlow op: logical devices and collectives are set up here.
+
+    Args:
+      peers: those that were met, for `multi_worker`.
 
     Raises:
       ConfigError: if what was asked for is not there.
@@ -91,8 +78,17 @@ def choose(name: str, logical_cpus: int) -> Devices:
         tf.config.experimental.set_memory_growth(gpu, True)
     if name == "auto":
         return _auto(tf, logical_cpus)
-    makers = {"cpu": _cpu, "mirrored": _mirrored, "multi_worker": _multi_worker, "tpu": _tpu}
-    return makers[name](tf, logical_cpus)
+    if name == "multi_worker":
+        return _multi_worker(tf, logical_cpus, peers)
+    if name == "cpu":
+        return _cpu(tf, logical_cpus)
+    return _accelerated(tf, "gpu" if name == "mirrored" else "tpu", logical_cpus)
+
+
+def _accelerated(tf, kind: str, logical_cpus: int) -> Devices:
+    make = accelerators.mirrored if kind == "gpu" else accelerators.tpu
+    strategy, reason = make(tf, logical_cpus)
+    return Devices(kind, strategy, Alone(), reason)
 
 
 def _auto(tf, logical_cpus: int) -> Devices:
@@ -101,10 +97,10 @@ def _auto(tf, logical_cpus: int) -> Devices:
             "TF_CONFIG names several workers, but Runtime.strategy = 'auto' uses one machine. Set"
             " Runtime.strategy = 'multi_worker', or unset TF_CONFIG."
         )
-    if _tpu_is_here(tf):
-        return _tpu(tf, logical_cpus)
+    if accelerators.tpu_is_here(tf):
+        return _accelerated(tf, "tpu", logical_cpus)
     if tf.config.list_physical_devices("GPU") and logical_cpus == 1:
-        return _mirrored(tf, logical_cpus)
+        return _accelerated(tf, "gpu", logical_cpus)
     if os.path.exists("/dev/nvidia0"):
         why = "TensorFlow cannot use the GPU of this machine; TF_CPP_MIN_LOG_LEVEL=0 shows why"
         return _cpu(tf, logical_cpus, why)
@@ -113,10 +109,10 @@ def _auto(tf, logical_cpus: int) -> Devices:
 
 def _cpu(tf, logical_cpus: int, reason: str = "as configured") -> Devices:
     if logical_cpus == 1:
-        return Devices("cpu", tf.distribute.OneDeviceStrategy("/cpu:0"), Cluster(), reason)
+        return Devices("cpu", tf.distribute.OneDeviceStrategy("/cpu:0"), Alone(), reason)
     devices = _split_cpu(tf, logical_cpus)
     why = f"Runtime.logical_cpus = {logical_cpus}"
-    return Devices("cpu", tf.distribute.MirroredStrategy(devices), Cluster(), why)
+    return Devices("cpu", tf.distribute.MirroredStrategy(devices), Alone(), why)
 
 
 def _split_cpu(tf, count: int) -> list[str]:
@@ -128,58 +124,11 @@ def _split_cpu(tf, count: int) -> list[str]:
     return [f"/cpu:{i}" for i in range(count)]
 
 
-def _mirrored(tf, logical_cpus: int) -> Devices:
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        raise ConfigError(
-            "Runtime.strategy = 'mirrored' found no GPU (nvidia-smi shows what the driver sees;"
-            " pip install 'tensorflow[and-cuda]' brings the libraries). Use 'auto' or 'cpu';"
-            " Runtime.logical_cpus = 2 gives two replicas on a CPU."
-        )
-    if logical_cpus != 1:
-        raise ConfigError("Runtime.logical_cpus is for the CPU; with 'mirrored' leave it at 1.")
-    devices = [f"/gpu:{i}" for i in range(len(gpus))]
-    found = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''} found"
-    return Devices("gpu", tf.distribute.MirroredStrategy(devices), Cluster(), found)
-
-
-def _multi_worker(tf, logical_cpus: int) -> Devices:
+def _multi_worker(tf, logical_cpus: int, peers: Peers | None) -> Devices:
     cluster = from_environment()
     gpus = tf.config.list_physical_devices("GPU")
     if logical_cpus != 1:
         raise ConfigError("Runtime.logical_cpus = 1 is all that 'multi_worker' can use.")
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     reason = f"worker {cluster.index} of {cluster.workers} by TF_CONFIG"
-    return Devices("gpu" if gpus else "cpu", strategy, cluster, reason)
-
-
-def _tpu_is_here(tf) -> bool:
-    """A TPU runtime that this build of TensorFlow can use, without waiting for one to answer."""
-    named = any(os.environ.get(k) for k in ("TPU_NAME", "COLAB_TPU_ADDR", "TPU_WORKER_HOSTNAMES"))
-    return bool(tf.config.list_physical_devices("TPU")) or (named and _has_tpu_ops(tf))
-
-
-def _has_tpu_ops(tf) -> bool:
-    from tensorflow.python.framework import kernels
-
-    return bool(kernels.get_registered_kernels_for_op("ConfigureDistributedTPU").kernel)
-
-
-def _tpu(tf, logical_cpus: int) -> Devices:
-    if logical_cpus != 1:
-        raise ConfigError("Runtime.logical_cpus is for the CPU; with 'tpu' leave it at 1.")
-    if not _has_tpu_ops(tf):
-        raise ConfigError(
-            "Runtime.strategy = 'tpu': this TensorFlow was built without TPU support. On the TPU"
-            " machine install the extra `tpu` (README.md). Use 'auto' elsewhere."
-        )
-    try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
-    except (ValueError, tf.errors.OpError) as error:
-        reason = str(error).split("\n")[0]
-        raise ConfigError(
-            f"Runtime.strategy = 'tpu': no TPU answers ({reason}). Set TPU_NAME=local on a TPU"
-            " machine, or use 'auto'."
-        ) from None
-    strategy = tf.distribute.TPUStrategy(resolver)
-    return Devices("tpu", strategy, Cluster(), f"{strategy.num_replicas_in_sync} TPU cores found")
+    return Devices("gpu" if gpus else "cpu", strategy, peers or Alone(), reason)

@@ -6,6 +6,7 @@ import pytest
 
 from sentiment_train.errors import ConfigError
 from sentiment_train.runtime.cluster import Cluster
+from sentiment_train.runtime.peers import Alone
 from sentiment_train.runtime.stop_request import StopRequest
 from sentiment_train.runtime.strategy import Devices, choose
 
@@ -73,15 +74,11 @@ def test_rows_are_spread_over_the_replicas_in_their_order(tf, replicas):
         np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
-def test_a_single_process_asks_nobody():
-    devices = choose("cpu", 2)
-    assert (devices.any_worker(True), devices.any_worker(False)) == (True, False)
-    devices.wait_for_all()
-
-
 def test_the_replicas_of_several_workers_are_shared_among_them(tf):
     strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
-    devices = Devices("cpu", strategy, Cluster(("a:1", "b:1"), 1), "")
+    peers = Alone()
+    peers.cluster = Cluster(("a:1", "b:1"), 1)
+    devices = Devices("cpu", strategy, peers, "")
     assert (devices.replicas, devices.local_replicas, devices.single) == (2, 1, False)
 
 
@@ -89,7 +86,7 @@ def test_the_replicas_of_several_workers_are_shared_among_them(tf):
 def test_the_first_signal_is_remembered_and_the_second_ends_the_process(number):
     handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
     try:
-        asked = StopRequest(choose("cpu", 1))
+        asked = StopRequest(Alone())
         asked.listen()
         assert not asked()
         os.kill(os.getpid(), number)
