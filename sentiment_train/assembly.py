@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from sentiment_train.data import batches as batching
-from sentiment_train.data.batches import PlannedBatch, RowSlice
+from sentiment_train.data.batches import Fed, PlannedBatch, RowSlice
 from sentiment_train.data.bucketing import BatchShapes, BucketTable
 from sentiment_train.data.encoders import encode_all
 from sentiment_train.data.host_half import HostHalf
@@ -182,7 +182,16 @@ class Assembly:
         """The global batches of a training epoch."""
         lengths = self.data.splits["train"].lengths
         seed, rows = self.decisions.seed, self.trained_rows
-        return batching.epoch_order(lengths, self.buckets, seed, epoch, rows)
+        in_a_row = self.experiment.training.steps_per_call
+        return batching.epoch_order(lengths, self.buckets, seed, epoch, rows, in_a_row)
+
+    def feed(
+        self, epoch: int, position: int, stream_position: int, most: Callable[[], int]
+    ) -> Iterator[Fed]:
+        """The rest of a training epoch; see `training.loop.TrainingData`."""
+        planned = self.order(epoch)[position:]
+        batches = self._rows_of_this_worker(self.data.splits["train"], planned)
+        return batching.fed(batches, planned, most, self.devices.distribute)
 
     def read(self, planned: Sequence[PlannedBatch]) -> Iterator[Batch]:
         """Training batches, distributed over the replicas."""
@@ -212,6 +221,11 @@ class Assembly:
         Args:
           keep: a name for split and plan, if they will be read again; see `HostHalf`.
         """
+        return map(self.devices.distribute, self._rows_of_this_worker(split, planned, keep))
+
+    def _rows_of_this_worker(
+        self, split: EncodedSplit, planned: Sequence[PlannedBatch], keep: str | None = None
+    ) -> Iterator[Batch]:
         devices = self.devices
         rows = RowSlice(
             devices.replicas,
@@ -224,7 +238,7 @@ class Assembly:
             batches = batching.batches(split, planned, rows)
         for batch in batches:
             check_batch(batch)
-            yield devices.distribute(batch)
+            yield batch
 
     @cached_property
     def _evaluator(self):

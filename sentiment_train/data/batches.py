@@ -7,8 +7,9 @@ are. Only then are tokens touched, and only those of this worker's rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,6 +39,17 @@ class PlannedBatch:
         return self.length * len(self.rows)
 
 
+class Fed(NamedTuple):
+    """What one call of the training step gets."""
+
+    # Of one planned batch, distributed over the replicas; or of several: this worker's rows, leaves
+    # `[batches, rows, …]`, not yet distributed.
+    batch: Batch
+    planned: tuple[PlannedBatch, ...]  # or others that know `examples`, `tokens` and `places`
+    ends_epoch: bool
+    stream_position: int = 0  # where a stream of shards would go on; see `data.streaming`
+
+
 @dataclass(frozen=True)
 class RowSlice:
     """Which rows of a global batch this worker gathers.
@@ -63,12 +75,14 @@ def epoch_order(
     seed: int,
     epoch: int,
     rows: np.ndarray | None = None,
+    in_a_row: int = 1,
 ) -> list[PlannedBatch]:
     """The batches of one training epoch: every example once, shuffled within and over buckets.
 
     Args:
       lengths: `[n] int64` tokens of each row.
       rows: `[m] int64` indices of the rows to be trained on; None: all.
+      in_a_row: so many batches of one shape stay together, because one call takes them all.
 
     Returns:
       The same for the same arguments on every machine: the shuffle sorts by raw Philox output, a
@@ -77,9 +91,20 @@ def epoch_order(
     rows = np.arange(len(lengths)) if rows is None else rows
     stream = np.random.Philox(key=np.array([seed & (2**64 - 1), epoch], np.uint64))
     order = rows[np.argsort(stream.random_raw(len(rows)), kind="stable")]
-    batches = _planned(order, lengths, shapes)
-    shuffled = np.argsort(stream.random_raw(len(batches)), kind="stable")
-    return [batches[i] for i in shuffled]
+    blocks, batches = [], _planned(order, lengths, shapes)
+    start = 0
+    while start < len(batches):
+        end = start + of_one_shape(batches[start : start + in_a_row])
+        blocks.append(batches[start:end])
+        start = end
+    shuffled = np.argsort(stream.random_raw(len(blocks)), kind="stable")
+    return [batch for i in shuffled for batch in blocks[i]]
+
+
+def of_one_shape(planned: Sequence[PlannedBatch]) -> int:
+    """How many batches there are before the first one of another shape."""
+    shapes = [(batch.length, len(batch.rows)) for batch in planned]
+    return next((i for i, shape in enumerate(shapes) if shape != shapes[0]), len(shapes))
 
 
 def stored_order(lengths: np.ndarray, shapes: BatchShapes) -> list[PlannedBatch]:
@@ -149,3 +174,31 @@ def batches(
         with tf.device("/cpu:0"):
             tokens, lengths, labels, weights = map(tf.constant, arrays)
         yield Batch({"tokens": tokens, "lengths": lengths}, labels, weights)
+
+
+def fed(
+    batches: Iterator[Batch],
+    planned: Sequence[PlannedBatch],
+    most: Callable[[], int],
+    distribute: Callable[[Batch], Batch],
+) -> Iterator[Fed]:
+    """Batches in the portions that the training step takes them.
+
+    Args:
+      batches: the values of each planned batch, this worker's rows.
+      planned: the rest of an epoch.
+      most: how many batches of one shape the next call may take.
+      distribute: one batch over the replicas.
+    """
+    import tensorflow as tf
+
+    start = 0
+    while start < len(planned):
+        count = of_one_shape(planned[start : start + most()])
+        used, start = tuple(planned[start : start + count]), start + count
+        read = [next(batches) for _ in used]
+        if count == 1:
+            batch = distribute(read[0])
+        else:
+            batch = tf.nest.map_structure(lambda *leaves: tf.stack(leaves), *read)
+        yield Fed(batch, used, ends_epoch=start == len(planned))

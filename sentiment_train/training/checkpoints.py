@@ -21,6 +21,7 @@ import safetensors.numpy
 import tensorflow as tf
 
 from sentiment_train.errors import CheckpointError, RunError
+from sentiment_train.replacing import replace_file
 from sentiment_train.training.state import TrainingState
 
 FORMAT = 2
@@ -59,8 +60,8 @@ class Checkpoints:
                 "sha256": hashlib.sha256(content).hexdigest(),
             }
             manifest["manifest_sha256"] = _digest(manifest)
-            _write(f"{path}/{_VARIABLES}", content)
-            _write(f"{path}/{_MANIFEST}", json.dumps(manifest, indent=2).encode())
+            replace_file(f"{path}/{_VARIABLES}", content)
+            replace_file(f"{path}/{_MANIFEST}", json.dumps(manifest, indent=2).encode())
         except (OSError, tf.errors.OpError) as error:
             raise RunError(
                 f"Cannot write the checkpoint {path}: {getattr(error, 'message', error)}. Mend that"
@@ -204,9 +205,3 @@ def _digest(manifest: dict) -> str:
 def _read(path: str) -> bytes:
     with tf.io.gfile.GFile(path, "rb") as file:
         return file.read()
-
-
-def _write(path: str, content: bytes) -> None:
-    with tf.io.gfile.GFile(f"{path}.partial", "wb") as file:
-        file.write(content)
-    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)

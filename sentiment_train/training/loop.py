@@ -8,9 +8,8 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from sentiment_train.data.batches import PlannedBatch
+from sentiment_train.data.batches import Fed
 from sentiment_train.errors import Interrupted
-from sentiment_train.schema import Batch
 from sentiment_train.training.progress import Progress
 from sentiment_train.training.state import TrainingState
 from sentiment_train.training.step import Measures, TrainStep
@@ -19,15 +18,21 @@ from sentiment_train.training.step import Measures, TrainStep
 class TrainingData(Protocol):
     """The training split as the loop sees it."""
 
-    def order(self, epoch: int) -> list[PlannedBatch]:
-        """The global batches of an epoch, known before anything is read."""
+    def feed(
+        self, epoch: int, position: int, stream_position: int, most: Callable[[], int]
+    ) -> Iterator[Fed]:
+        """The rest of an epoch.
 
-    def read(self, planned: Sequence[PlannedBatch]) -> Iterator[Batch]:
-        """Their values, distributed over the replicas."""
+        Args:
+          position: batches of the epoch that were used already.
+          stream_position: the last one that was fed.
+          most: how many batches of one shape may be fed at once; asked before each time.
+        """
 
 
 class Action(Protocol):
-    """Something done between two steps."""
+    """Something done between two steps. If it may be due at multiples of a number of steps, that is
+    its attribute `every`."""
 
     def due(self, state: TrainingState) -> bool: ...
 
@@ -66,50 +71,69 @@ class Loop:
         try:
             self._act(state)  # an evaluation that was cut off is still due
             while not state.finished:
-                planned = self.data.order(state.epoch)
-                batches = self.data.read(planned[state.position :])
-                for used in self._steps_of(planned, state.position):
-                    self._train_step(state, used, batches, len(planned))
+                feed = self.data.feed(
+                    state.epoch,
+                    state.position,
+                    state.stream_position,
+                    lambda: self._steps_until_a_mark(state.step),
+                )
+                epoch = state.epoch
+                while state.epoch == epoch and not state.finished:
+                    self._train(state, feed)
                     self._act(state)
                     if self.should_stop():
                         raise Interrupted("Stopped by a signal.")
-                    if state.finished:
-                        break
         except Interrupted:
             self.progress.check()
             self.save(state)
             raise
 
-    def _steps_of(self, planned: list[PlannedBatch], position: int):
-        """The batches of each step; the last step of an epoch may have fewer."""
-        size = self.step.settings.accumulate_batches
-        for start in range(position, len(planned), size):
-            yield planned[start : start + size]
+    def _steps_until_a_mark(self, step: int) -> int:
+        """How many steps one call may do: then something may be due, or other weights move."""
+        most = min(self.step.settings.steps_per_call, self.total_steps - step)
+        for every in (self.progress.every, *(getattr(a, "every", None) for a in self.actions)):
+            if every:
+                most = min(most, every - step % every)
+        phase = self.step.optimizer.phase_of
+        return next((n for n in range(1, most) if phase(step + n) != phase(step)), most)
 
-    def _train_step(self, state, used, batches, batches_of_epoch: int) -> None:
+    def _train(self, state: TrainingState, feed: Iterator[Fed]) -> None:
+        """One call of the step: one update, or several."""
         started = time.monotonic()
-        measures = self._update(state, used, batches)
-        state.step += 1
-        state.position += len(used)
-        state.examples += sum(planned.examples for planned in used)
-        if state.position == batches_of_epoch:
+        used, measures = self._update(state, feed)
+        planned = [batch for fed in used for batch in fed.planned]
+        state.step += 1 if self.step.settings.accumulate_batches > 1 else len(planned)
+        state.position += len(planned)
+        state.examples += sum(batch.examples for batch in planned)
+        state.stream_position = used[-1].stream_position
+        if used[-1].ends_epoch:
             state.epoch, state.position = state.epoch + 1, 0
         state.finished = state.step >= self.total_steps
-        self.progress.add(state, measures, used)
+        self.progress.add(state, measures, planned)
         seconds = time.monotonic() - started
         state.train_seconds += seconds
         self.progress.add_seconds(seconds)
         self.progress.report_if_due(state)
 
-    def _update(self, state: TrainingState, used, batches) -> Measures:
-        phase = self.step.optimizer.phase_of(state.step)
-        for _ in used:
-            batch, number = next(batches), tf.constant(state.batches, tf.int32)
-            state.batches += 1
-            if self.step.settings.accumulate_batches == 1:
-                return self.step.train(batch, number, phase)
-            self.step.accumulate(batch, number, phase)
-        return self.step.apply_accumulated(phase)
+    def _update(self, state: TrainingState, feed: Iterator[Fed]) -> tuple[list[Fed], Measures]:
+        """What was used, and the measures `[steps]` or of the one step."""
+        phase, size = (
+            self.step.optimizer.phase_of(state.step),
+            self.step.settings.accumulate_batches,
+        )
+        used = []
+        for fed in feed:
+            used.append(fed)
+            number = tf.constant(state.batches, tf.int32)
+            state.batches += len(fed.planned)
+            if len(fed.planned) > 1:
+                return used, self.step.train_several(fed.batch, number, phase)
+            if size == 1:
+                return used, self.step.train(fed.batch, number, phase)
+            self.step.accumulate(fed.batch, number, phase)
+            if len(used) == size or fed.ends_epoch:
+                break
+        return used, self.step.apply_accumulated(phase)
 
     def _act(self, state: TrainingState) -> None:
         for action in self.actions:

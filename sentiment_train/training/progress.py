@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from sentiment_train.data.batches import PlannedBatch
 from sentiment_train.errors import DivergedError
 from sentiment_train.training.state import TrainingState
@@ -47,7 +49,12 @@ class Progress:
         self._seconds = 0.0
 
     def add(self, state: TrainingState, measures: Measures, used: Sequence[PlannedBatch]) -> None:
-        """Takes the measures of one step; does not wait for the device."""
+        """Takes the measures of the steps up to this one; does not wait for the device.
+
+        Args:
+          measures: scalars of one step, or `[steps]` of several.
+          used: their batches.
+        """
         self._pending.append((state.step, measures))
         self.tick(state.step)
         for planned in used:
@@ -65,17 +72,21 @@ class Progress:
         Raises:
           DivergedError: naming the first step whose loss or gradient was not finite.
         """
-        for step, measures in self._pending:
-            loss, weight, correct, norm = (float(value) for value in measures)
-            if math.isfinite(loss) and math.isfinite(norm):
-                self._bad_in_a_row = 0
-                self._loss, self._weight = self._loss + loss, self._weight + weight
-                self._correct, self._norm = self._correct + correct, norm
-            else:
-                self._bad_in_a_row += 1
-                if self._bad_in_a_row > self.tolerated:
-                    raise DivergedError(_explain(step, loss, norm))
+        for last, measures in self._pending:
+            values = [np.atleast_1d(value).tolist() for value in measures]
+            for step, of_step in enumerate(zip(*values, strict=True), last - len(values[0]) + 1):
+                self._look_at(step, *of_step)
         self._pending.clear()
+
+    def _look_at(self, step: int, loss: float, weight: float, correct: float, norm: float) -> None:
+        if math.isfinite(loss) and math.isfinite(norm):
+            self._bad_in_a_row = 0
+            self._loss, self._weight = self._loss + loss, self._weight + weight
+            self._correct, self._norm = self._correct + correct, norm
+            return
+        self._bad_in_a_row += 1
+        if self._bad_in_a_row > self.tolerated:
+            raise DivergedError(_explain(step, loss, norm))
 
     def report_if_due(self, state: TrainingState) -> None:
         """Reports the means since the last report, every so many steps and at the end.

@@ -18,6 +18,7 @@ class Training(Part):
     length: str = "3 epochs"
     clip_norm: float | None = 1.0  # of all gradients together, after the sum over replicas
     accumulate_batches: int = 1  # batches of one step
+    steps_per_call: int = 1  # of batches of one bucket, which then come in blocks; for TPUs
     average_decay: float | None = None  # of a moving average of the weights, evaluated and kept
     log_every: str = "50 steps"
 
@@ -26,6 +27,9 @@ class Training(Part):
         check_duration(self, "log_every")
         self.require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "above 0 or None")
         self.require(self.accumulate_batches >= 1, "accumulate_batches", "at least 1")
+        self.require(self.steps_per_call >= 1, "steps_per_call", "at least 1")
+        if self.steps_per_call > 1 and self.accumulate_batches > 1:
+            self.refuse("steps_per_call", "does not go with accumulate_batches; leave one at 1.")
         fine = self.average_decay is None or 0 < self.average_decay < 1
         self.require(fine, "average_decay", "between 0 and 1, or None")
 

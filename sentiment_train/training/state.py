@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-_ADDED = {"spread_at_start"}  # fields that checkpoints of this format did not have at first
+_ADDED = {
+    "spread_at_start",
+    "stream_position",
+}  # fields that checkpoints of this format did not have at first
 
 
 @dataclass
@@ -28,6 +31,7 @@ class TrainingState:
     evaluations_since_best: int = 0
     finished: bool = False  # no more steps: the length is reached, or training was stopped early
     spread_at_start: float = -1.0  # of the embeddings before the training; -1: not measured
+    stream_position: int = 0  # where a stream of shards goes on, see `data.streaming`
 
     def as_dict(self) -> dict:
         return dataclasses.asdict(self)

@@ -59,6 +59,7 @@ class TrainStep:
         self.optimizer = optimizer
         self._check_sparse_updates()
         self.finds_rows = False
+        self._traced_several = set()  # shapes
         optimizer.build(self.weights)
         decay = settings.average_decay
         self.average = MovingAverage(tensors, decay) if decay else None
@@ -103,6 +104,39 @@ class TrainStep:
         function = self.accumulate if self._accumulators else self.train
         for phase in range(self.optimizer.phases):
             function.get_concrete_function(batch, tf.TensorSpec([], tf.int32), phase)
+
+    def train_several(self, batches: Batch, number: tf.Tensor, phase: int = 0) -> Measures:
+        """One update from each of several batches of one shape, in one call; measures `[n]`.
+
+        Args:
+          batches: leaves `[n, rows, …]`, the rows of this worker, not distributed.
+          number: of the first one.
+        """
+        shapes = phase, *(tuple(leaf.shape[1:]) for leaf in tf.nest.flatten(batches))
+        if shapes not in self._traced_several:  # once for any n
+            self._traced_several.add(shapes)
+            specs = tf.nest.map_structure(
+                lambda leaf: tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype), batches
+            )
+            self._train_several.get_concrete_function(specs, number, phase)
+        return self._train_several(batches, number, phase)
+
+    @tf.function
+    def _train_several(self, batches: Batch, number: tf.Tensor, phase: int) -> Measures:
+        count = tf.shape(batches.labels)[0]
+
+        def one_more(i, taken):
+            batch = tf.nest.map_structure(lambda leaf: leaf[i], batches)
+            measures = self.train(self.decisions.devices.distribute(batch), number + i, phase)
+            return i + 1, [
+                array.write(i, value) for array, value in zip(taken, measures, strict=True)
+            ]
+
+        arrays = [tf.TensorArray(tf.float32, count, element_shape=[]) for _ in Measures._fields]
+        _, arrays = tf.while_loop(
+            lambda i, _: i < count, one_more, (0, arrays), parallel_iterations=1
+        )
+        return Measures(*(array.stack() for array in arrays))
 
     @tf.function
     def train(self, batch: Batch, number: tf.Tensor, phase: int = 0) -> Measures:

@@ -260,3 +260,22 @@ def test_every_number_of_replicas_sees_the_same_batches(epoch, workers, local):
         row for w in of_workers for b in w for row in zip(*b[1:], strict=True) if row[2] == 0
     ]
     assert set(fillers) == {(1, 0, 0.0)}
+
+
+@settings(max_examples=50, deadline=None)
+@given(lengths=lengths_of_rows, shapes=tables(), seed=seeds, in_a_row=st.integers(2, 5))
+def test_batches_of_one_bucket_stay_together_in_blocks(lengths, shapes, seed, in_a_row):
+    planned = epoch_order(lengths, shapes, seed, 0, in_a_row=in_a_row)
+    single = epoch_order(lengths, shapes, seed, 0)
+    assert sorted(rows_of(planned)) == sorted(rows_of(single))
+    blocks = [[planned[0]]]
+    for before, batch in pairwise(planned):
+        if batch.length == before.length and len(blocks[-1]) < in_a_row:
+            blocks[-1].append(batch)
+        else:
+            blocks.append([batch])
+    batches_of = np.bincount([batch.length for batch in planned])
+    blocks_of = np.bincount([block[0].length for block in blocks])
+    # A bucket has one block that is not full; beside another of its own it may seem to be longer.
+    assert (blocks_of >= -(-batches_of // in_a_row)).all()
+    assert (blocks_of <= 2 * -(-batches_of // in_a_row)).all()

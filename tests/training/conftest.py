@@ -53,8 +53,9 @@ def trainer(tf, devices_of):
             use_cudnn=False,
             recurrent_loops="xla" if jit_compile else "plain",
             cores=1,
-            float16=float16,
+            precision="float16" if float16 else "float32",
             seed=seed,
+            logit_tolerance=1e-5,
             lines=(),
         )
         rng = np.random.default_rng(5)

@@ -1,11 +1,12 @@
 import dataclasses
 import json
-import os
+import uuid
 
 import keras
 import numpy as np
 import pytest
 from small_training import random_split
+from tensorflow.io import gfile
 
 from sentiment_train.errors import CheckpointError, RunError
 from sentiment_train.training.checkpoints import (
@@ -47,14 +48,23 @@ class Saved:
         return found and found.state.step
 
 
+@pytest.fixture(params=["local", "ram"])
+def folder(request, tmp_path):
+    """An empty place on the disk and in TensorFlow's memory file system."""
+    if request.param == "local":
+        return str(tmp_path)
+    path = f"ram://{uuid.uuid4().hex}"
+    gfile.makedirs(path)
+    return path
+
+
 @pytest.fixture
-def saved(tmp_path):
-    return Saved(tmp_path / "checkpoints")
+def saved(folder):
+    return Saved(f"{folder}/checkpoints")
 
 
-@pytest.mark.parametrize("place", ["local", "ram"])
-def test_a_checkpoint_comes_back_as_it_was(tmp_path, place):
-    s = Saved(tmp_path / "checkpoints" if place == "local" else "ram://runs/one/checkpoints")
+def test_a_checkpoint_comes_back_as_it_was(saved):
+    s = saved
     for field in dataclasses.fields(FULL):
         assert getattr(FULL, field.name) != field.default, field.name
     assert s.newest() is None
@@ -114,34 +124,39 @@ def test_restoring_is_strict_and_assigns_nothing_if_it_fails(tf, changed, proble
     assert not any(np.any(v.numpy()) for v in found.values())
 
 
+def content(path):
+    with gfile.GFile(path, "rb") as file:
+        return bytearray(file.read())
+
+
+def put(path, content):
+    gfile.remove(path)  # ram:// would append to it
+    with gfile.GFile(path, "wb") as file:
+        file.write(bytes(content))
+
+
 def truncate(path):
-    with open(path, "r+b") as file:
-        file.truncate(file.seek(0, 2) // 2)
+    put(path, content(path)[: len(content(path)) // 2])
 
 
 def flip(path):
-    with open(path, "r+b") as file:
-        content = bytearray(file.read())
-        content[-3] ^= 1
-        file.seek(0)
-        file.write(content)
+    flipped = content(path)
+    flipped[-3] ^= 1
+    put(path, flipped)
 
 
 def change_state(path):
-    with open(path) as file:
-        manifest = json.load(file)
+    manifest = json.loads(content(path))
     manifest["state"]["epoch"] += 1
-    with open(path, "w") as file:
-        json.dump(manifest, file)
+    put(path, json.dumps(manifest).encode())
 
 
 def empty(path):
-    open(path, "wb").close()
+    put(path, b"")
 
 
 def not_a_manifest(path):
-    with open(path, "w") as file:
-        file.write("[1, 2]")
+    put(path, b"[1, 2]")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +165,7 @@ def not_a_manifest(path):
         ("variables.safetensors", truncate),
         ("variables.safetensors", flip),
         ("variables.safetensors", empty),
-        ("variables.safetensors", os.remove),
+        ("variables.safetensors", gfile.remove),
         ("manifest.json", truncate),
         ("manifest.json", change_state),
         ("manifest.json", empty),
@@ -165,6 +180,15 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_word(saved, name, damage):
     (said,) = saved.said
     assert said.startswith(f"Checkpoint {saved.path(20).rstrip('/')} is damaged (")
     assert said.endswith("Trying the one before.")
+
+
+def test_what_a_cut_off_process_left_is_written_over(saved):
+    saved.save(10)
+    for name in ("manifest.json.partial", "variables.safetensors.partial"):
+        with gfile.GFile(saved.path(10, name), "w") as file:
+            file.write("longer than nothing")
+    saved.save(10, best=10)
+    assert saved.checkpoints.newest().state.best_step == 10
 
 
 def test_a_checkpoint_without_a_manifest_does_not_exist(saved, tf):
@@ -197,27 +221,27 @@ def test_one_whose_best_checkpoint_is_damaged_is_passed_over(saved):
 @pytest.mark.parametrize(
     "keep, kept", [(1, [20, 60]), (2, [20, 50, 60]), (9, [*range(10, 70, 10)])]
 )
-def test_the_newest_and_the_best_of_each_are_kept(tmp_path, keep, kept):
-    s = Saved(tmp_path, keep)
+def test_the_newest_and_the_best_of_each_are_kept(folder, keep, kept):
+    s = Saved(folder, keep)
     for step in range(10, 70, 10):
         s.save(step, best=min(step, 20))
     assert s.checkpoints.steps() == kept
 
 
-def test_the_best_of_each_kept_one_is_kept(tmp_path):
-    s = Saved(tmp_path, keep=2)
+def test_the_best_of_each_kept_one_is_kept(folder):
+    s = Saved(f"{folder}/one", keep=2)
     for step, best in [(10, 10), (20, 10), (30, 30), (40, 30)]:
         s.save(step, best)
     assert s.checkpoints.steps() == [30, 40]
-    s = Saved(tmp_path / "other", keep=2)
+    s = Saved(f"{folder}/other", keep=2)
     for step, best in [(10, 10), (20, 10), (30, 30)]:
         s.save(step, best)
     assert s.checkpoints.steps() == [10, 20, 30]
 
 
 @pytest.mark.parametrize("keep", [1, 2])
-def test_damaged_later_ones_do_not_push_out_what_is_saved_after_going_back(tmp_path, keep):
-    s = Saved(tmp_path, keep)
+def test_damaged_later_ones_do_not_push_out_what_is_saved_after_going_back(folder, keep):
+    s = Saved(folder, keep)
     for step in (10, 20):
         s.save(step)
     flip(s.path(20, "variables.safetensors"))
@@ -225,11 +249,12 @@ def test_damaged_later_ones_do_not_push_out_what_is_saved_after_going_back(tmp_p
     assert s.newest() == 15
 
 
-def test_nothing_else_in_the_directory_counts(saved, tmp_path):
+def test_nothing_else_in_the_directory_counts(saved):
     saved.save(10)
     for name in ("step-", "step-x", "notes", "step-10.old"):
-        (tmp_path / "checkpoints" / name).mkdir()
-    (tmp_path / "checkpoints" / "README").write_text("mine")
+        gfile.makedirs(f"{saved.checkpoints.directory}/{name}")
+    with gfile.GFile(f"{saved.checkpoints.directory}/README", "w") as file:
+        file.write("mine")
     assert saved.checkpoints.steps() == [10]
 
 
@@ -254,9 +279,8 @@ def test_saving_the_same_step_again_replaces_it(saved):
 def test_while_a_step_is_saved_again_the_first_one_stays_readable(saved):
     """The variables are the same then; only the state has changed, by an evaluation."""
     saved.save(10)
-    os.mkdir(
-        saved.path(10, "manifest.json.partial")
-    )  # the disk fails before the new manifest is written
+    # A folder is in the way: the disk fails before the new manifest is written.
+    gfile.makedirs(saved.path(10, "manifest.json.partial"))
     with pytest.raises(RunError):
         saved.save(10, best=10)
     assert saved.checkpoints.newest().state == TrainingState(step=10)

@@ -31,19 +31,23 @@ class Data:
     split: object
     devices: object
 
-    def order(self, epoch):
-        return batching.epoch_order(self.split.lengths, TABLE, 0, epoch)
+    in_a_row: int = 1
 
-    def read(self, planned):
-        n = self.devices.replicas
-        for batch in batching.batches(self.split, list(planned), RowSlice(n, 0, n)):
-            yield self.devices.distribute(batch)
+    def order(self, epoch):
+        return batching.epoch_order(self.split.lengths, TABLE, 0, epoch, in_a_row=self.in_a_row)
+
+    def feed(self, epoch, position, stream_position, most):
+        planned, n = self.order(epoch)[position:], self.devices.replicas
+        batches = batching.batches(self.split, planned, RowSlice(n, 0, n))
+        return batching.fed(batches, planned, most, self.devices.distribute)
 
 
 class Run:
     """A run in a directory; made again it goes on from the newest checkpoint."""
 
-    def __init__(self, trainer, directory, split=None, total_steps=25, every=5, **settings):
+    def __init__(
+        self, trainer, directory, split=None, total_steps=25, every=5, in_a_row=1, **settings
+    ):
         self.split = random_split() if split is None else split
         t = trainer(**{"optimizer": keras.optimizers.Adam, "average_decay": 0.9, **settings})
         self.step, self.rates = t.step, {}
@@ -54,7 +58,7 @@ class Run:
         if found:
             restore(self.step.variables(), found.arrays)
         self.calls, self.evaluated, self.stop_at, self.stop_in_evaluation = 0, [], -1, False
-        self.data = Data(self.split, t.devices)
+        self.data = Data(self.split, t.devices, in_a_row)
         self.loop = Loop(
             self.step,
             self.data,
@@ -255,3 +259,46 @@ def test_a_loss_that_is_not_finite_names_the_first_step_and_nothing_later_is_sav
     with pytest.raises(DivergedError, match="Step 6: the loss is nan"):
         r.run()
     assert r.checkpoints.steps() == [4, 5]
+
+
+@pytest.fixture(scope="module")
+def one_by_one(trainer, tmp_path_factory):
+    """Batches of one shape in blocks of three, each step a call of its own."""
+    return Run(trainer, tmp_path_factory.mktemp("one_by_one"), in_a_row=3).run()
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_several_steps_in_one_call_are_the_same_steps(run, one_by_one, replicas):
+    together = run(in_a_row=3, steps_per_call=3, replicas=replicas).run()
+    assert together.evaluated == one_by_one.evaluated
+    assert together.checkpoints.steps() == one_by_one.checkpoints.steps()
+    assert together.result()[0] == one_by_one.result()[0]
+    for a, b in zip(one_by_one.step.weights, together.step.weights, strict=True):
+        np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_call_ends_where_something_is_due_or_other_weights_move(run):
+    r = run(in_a_row=8, steps_per_call=8, total_steps=23, optimizer=Grouped((LATE,)))
+    marks = {step: step + r.loop._steps_until_a_mark(step) for step in range(23)}
+    # Evaluations every 5, saves every 4, reports every 7 steps; others move from step 9 on.
+    assert set(marks.values()) == {4, 5, 7, 8, 9, 10, 12, 14, 15, 16, 20, 21, 23}
+    assert r.run().state.step == 23
+
+
+@pytest.mark.parametrize("stop_at", [5, 8])
+def test_several_steps_in_one_call_go_on_in_the_middle_of_a_block(run, stop_at):
+    settings = {"in_a_row": 3, "steps_per_call": 3, "total_steps": 14}
+    whole = run("whole", **settings).run()
+    first = run(**settings)
+    first.stop_at = stop_at
+    with pytest.raises(Interrupted):
+        first.run()
+    assert run(**settings).run().result() == whole.result()
+
+
+def test_in_a_call_of_several_steps_the_first_that_is_not_finite_is_named(run):
+    split = random_split()
+    r = run(split=split, in_a_row=3, steps_per_call=3)
+    split.weights[r.data.order(0)[5].rows[0]] = np.nan
+    with pytest.raises(DivergedError, match="Step 6: the loss is nan"):
+        r.run()
