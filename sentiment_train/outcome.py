@@ -166,9 +166,7 @@ class Outcome:
         for weight, value in zip(model.weights, values, strict=True):
             weight.assign(value)
         module = self._served(model, assembly.experiment.encoder.load(directory.path))
-        exact = assembly.experiment.runtime.precision == "float32"
-        on_cpu = assembly.devices.kind == "cpu"
-        tolerance = 1e-5 if exact and on_cpu else 1e-3 if exact else 5e-2
+        tolerance = assembly.decisions.logit_tolerance
         if needs := export(module, directory.file("saved_model"), live, tolerance):
             self.say("", f"to load it elsewhere, import {needs} first")
 

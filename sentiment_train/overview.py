@@ -108,7 +108,7 @@ def print_model(assembly: Assembly) -> None:
     trained = sum(math.prod(variable.shape) for variable in model.trainable_variables)
     counted = f"{total:,} parameters" + (f", {trained:,} trainable" if trained < total else "")
     assembly.console.say("model", f"{counted}; {', '.join(parts)}")
-    if assembly.experiment.runtime.precision != "float32":
+    if assembly.decisions.precision != "float32":
         islands = [layer.name for layer in weighty if layer.compute_dtype == "float32"]
         assembly.console.say("", f"in float32 all the same: {', '.join(islands)}")
     if groups := describe_groups(assembly.groups, model.trainable_variables):

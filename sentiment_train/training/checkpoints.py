@@ -21,7 +21,7 @@ import safetensors.numpy
 import tensorflow as tf
 
 from sentiment_train.errors import CheckpointError, RunError
-from sentiment_train.replacing import replace_file
+from sentiment_train.replacing import names_in, replace_file
 from sentiment_train.training.state import TrainingState
 
 FORMAT = 2
@@ -125,11 +125,9 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints that were written to the end, in rising order."""
-        if not tf.io.gfile.exists(self.directory):
-            return []
-        names = [name.rstrip("/") for name in tf.io.gfile.listdir(self.directory)]
+        names = names_in(self.directory)
         steps = [int(name.removeprefix("step-")) for name in names if _is_checkpoint_name(name)]
-        return sorted(s for s in steps if tf.io.gfile.exists(f"{self._path(s)}/{_MANIFEST}"))
+        return sorted(step for step in steps if _MANIFEST in names_in(self._path(step)))
 
     def _path(self, step: int) -> str:
         return f"{self.directory}/step-{step:08d}"

@@ -141,8 +141,12 @@ class TrainStep:
     @tf.function
     def train(self, batch: Batch, number: tf.Tensor, phase: int = 0) -> Measures:
         """One update from one batch (values distributed over the replicas)."""
-        gradients, sums = self.strategy.run(partial(self._sums, phase), args=(batch, number))
-        return self._apply(phase, gradients, sums)
+        if self.loss_scale:  # whose decision is taken between the replicas
+            gradients, sums = self.strategy.run(partial(self._sums, phase), args=(batch, number))
+            return self._apply(phase, gradients, sums)
+        # One program on a TPU, where each `run` is one.
+        measures = self.strategy.run(partial(self._whole_step, phase), args=(batch, number))
+        return Measures(*map(self._first, measures))
 
     @tf.function
     def accumulate(self, batch: Batch, number: tf.Tensor, phase: int = 0) -> None:
@@ -155,6 +159,11 @@ class TrainStep:
         """One update from all that was accumulated; the accumulators are 0 afterwards."""
         gradients, sums = self.strategy.run(partial(self._take_accumulated, phase))
         return self._apply(phase, gradients, sums)
+
+    def _whole_step(self, phase: int, batch: Batch, number: tf.Tensor) -> Measures:
+        """In a replica: the update of all replicas together."""
+        gradients, sums = self._sums(phase, batch, number)
+        return Measures(*sums, self._update(phase, gradients, sums))
 
     def _sums(self, phase: int, batch: Batch, number: tf.Tensor):
         """In a replica: gradients and (loss, weight, correct), summed over all replicas."""
