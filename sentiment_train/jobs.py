@@ -3,27 +3,57 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import re
 import shlex
 import sys
+import time
 
 import gin
 
 from sentiment_train import overview
 from sentiment_train.assembly import Assembly
-from sentiment_train.config import differing_bindings
+from sentiment_train.config import bindings_of, differing_bindings
 from sentiment_train.errors import RunError
 from sentiment_train.experiment import Experiment
 from sentiment_train.outcome import Outcome
 from sentiment_train.run import Run
 from sentiment_train.run_directory import RunDirectory
+from sentiment_train.runtime import together
+from sentiment_train.runtime.hello import versions
+from sentiment_train.runtime.peers import Peers, agree
+from sentiment_train.runtime.runtime import decide
+
+# What may differ between the workers of a run.
+_OF_A_WORKER = re.compile(r"(.*/)?Runtime\.(strategy|gpus|wait_for_workers)$")
+_SEEN_SECONDS = 30  # after which every worker sees a file that the chief wrote (NFS keeps answers)
 
 
-def dry_run(experiment: Experiment, directory: RunDirectory, cache: str) -> None:
+def peers_of(experiment: Experiment, mode: str) -> Peers:
+    """Meets the other workers, if the environment names some; see `runtime.together`."""
+    bindings = bindings_of(f"{gin.operative_config_str()}\n{gin.config_str()}")
+    same = {
+        "version": versions(),
+        "mode": mode,
+        "configuration": {k: v for k, v in bindings.items() if not _OF_A_WORKER.match(k)},
+    }
+    runtime = experiment.runtime
+    return together.peers_of(runtime.strategy, runtime.wait_for_workers, same)
+
+
+def _assembled(experiment: Experiment, cache: str, peers: Peers | None) -> Assembly:
+    return Assembly(experiment, cache, decide(experiment.runtime, peers))
+
+
+def dry_run(
+    experiment: Experiment, directory: RunDirectory, cache: str, peers: Peers | None = None
+) -> None:
     """Builds and prints everything; trains nothing and makes no run directory."""
-    print(gin.operative_config_str())
-    assembly = Assembly(experiment, cache)
+    assembly = _assembled(experiment, cache, peers)
+    if assembly.is_chief:
+        print(gin.operative_config_str())
     overview.print_all(assembly, with_table=True)
     run = Run(assembly, directory)  # schedule, optimizer and class weights fit the data
     if directory.status == "new":
@@ -35,24 +65,28 @@ def dry_run(experiment: Experiment, directory: RunDirectory, cache: str) -> None
     assembly.console.say("run", f"{directory.path} ({directory.status}); nothing was trained")
 
 
-def train(experiment: Experiment, directory: RunDirectory, cache: str) -> None:
+def train(
+    experiment: Experiment, directory: RunDirectory, cache: str, peers: Peers | None = None
+) -> None:
     """Trains, or goes on, until the run is done: results, SavedModel, status.
 
     Raises:
       Interrupted: after a signal; the run has been saved.
       DivergedError: at a loss that is not finite.
     """
-    assembly = Assembly(experiment, cache)
+    assembly = _assembled(experiment, cache, peers)
     with _claimed(assembly, directory):
-        if directory.status != "done":
+        if assembly.peers.gather(directory.status)[0] != "done":
             Run(assembly, directory).train()
         _say_done(assembly, directory)
 
 
-def evaluate(experiment: Experiment, directory: RunDirectory, cache: str) -> None:
+def evaluate(
+    experiment: Experiment, directory: RunDirectory, cache: str, peers: Peers | None = None
+) -> None:
     """Evaluates the best checkpoint of a run on all splits but training → evaluation.json."""
     _require_run(directory)
-    assembly = Assembly(experiment, cache)
+    assembly = _assembled(experiment, cache, peers)
     with _claimed(assembly, directory):
         run = Run(assembly, directory)
         with run.best_weights() as checkpoint:
@@ -63,11 +97,13 @@ def evaluate(experiment: Experiment, directory: RunDirectory, cache: str) -> Non
             assembly.console.say("written", f"{directory.file('evaluation.json')} (step {step:,})")
 
 
-def export(experiment: Experiment, directory: RunDirectory, cache: str) -> None:
+def export(
+    experiment: Experiment, directory: RunDirectory, cache: str, peers: Peers | None = None
+) -> None:
     """Writes the SavedModel of the best checkpoint of a run."""
     experiment.check_export()
     _require_run(directory)
-    assembly = Assembly(experiment, cache)
+    assembly = _assembled(experiment, cache, peers)
     with _claimed(assembly, directory):
         run = Run(assembly, directory)
         with run.best_weights():
@@ -85,17 +121,36 @@ def _claimed(assembly: Assembly, directory: RunDirectory):
     """Holds the directory for the parsed configuration; the chief does so for all workers.
 
     Raises:
-      RunError: if the chief may not have the directory; that ends the other workers, too.
+      RunError: if the chief may not have the directory, or not all workers see the same one; that
+        ends the other workers, too.
     """
-    if directory.status == "new":
+    if assembly.peers.gather(directory.status)[0] == "new":  # by the chief's eyes
         _ = assembly.data  # data that cannot be read leave no run directory behind
     with contextlib.ExitStack() as held:
         if assembly.is_chief:
             held.enter_context(directory.locked())
             given, operative = gin.config_str(), gin.operative_config_str()
             directory.claim(given, operative, differing_bindings)
-        assembly.peers.gather(None)  # until the chief has it
+        _check_that_all_see_it(assembly, directory)
         yield
+
+
+def _check_that_all_see_it(assembly: Assembly, directory: RunDirectory) -> None:
+    """Waits until the chief has the directory and the others see what it wrote there.
+
+    Raises:
+      RunError: on every worker, if one of them does not.
+    """
+
+    def seen() -> str:
+        return hashlib.sha256((directory.read("config.gin") or "").encode()).hexdigest()
+
+    wanted = assembly.peers.gather(seen() if assembly.is_chief else None)[0]
+    deadline = time.monotonic() + _SEEN_SECONDS
+    while (found := seen()) != wanted and time.monotonic() < deadline:
+        time.sleep(1)
+    how = f"All need to see the same --model_dir; is {directory.path} shared?"
+    agree(assembly.peers, "run directories", found, how, RunError)
 
 
 def _say_done(assembly: Assembly, directory: RunDirectory) -> None:

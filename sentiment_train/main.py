@@ -38,7 +38,7 @@ def main(argv) -> int:
 
 
 def _run() -> None:
-    """parse → make → the job of the mode."""
+    """parse → make → meet the other workers → the job of the mode."""
     from sentiment_train import config, jobs, quiet
     from sentiment_train.experiment import Experiment
     from sentiment_train.run_directory import RunDirectory
@@ -48,9 +48,11 @@ def _run() -> None:
     directory = RunDirectory(os.path.expanduser(name))
     provenance = config.parse(files, _GIN_BINDINGS.value)
     experiment = config.make(Experiment, provenance)
-    quiet.import_tensorflow()
-    job = jobs.dry_run if _DRY_RUN.value else getattr(jobs, _MODE.value)
-    job(experiment, directory, os.path.expanduser(_CACHE_DIR.value))
+    mode = "dry_run" if _DRY_RUN.value else _MODE.value
+    with jobs.peers_of(experiment, mode) as peers:
+        quiet.import_tensorflow()
+        job = getattr(jobs, mode)
+        job(experiment, directory, os.path.expanduser(_CACHE_DIR.value), peers)
 
 
 def _gin_files() -> list[str]:

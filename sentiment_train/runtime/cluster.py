@@ -8,9 +8,14 @@ from dataclasses import dataclass
 
 from sentiment_train.errors import ConfigError
 
-_EXAMPLE = (
+EXAMPLE = (
     '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
 )
+_EXAMPLE_OF_POOLS = (
+    '{"cluster": {"workerpool0": ["host1:2222"], "workerpool1": ["host2:2222"]},'
+    ' "task": {"type": "workerpool0", "index": 0}}'
+)
+_ROLES = {"workerpool0": "chief", "workerpool1": "worker"}  # of Vertex AI's pools of machines
 
 
 @dataclass(frozen=True)
@@ -28,44 +33,73 @@ class Cluster:
     def workers(self) -> int:
         return len(self.addresses)
 
+    @property
+    def others(self) -> tuple[int, ...]:
+        """The indices of all workers but this one."""
+        return tuple(i for i in range(self.workers) if i != self.index)
+
+    def name(self, index: int) -> str:
+        """`worker 1 (host:port)`."""
+        return f"worker {index} ({self.addresses[index]})"
+
 
 def from_environment() -> Cluster:
     """The cluster that `TF_CONFIG` describes; chief and workers count as one list, chief first.
 
+    Without it Vertex AI's `CLUSTER_SPEC` counts; TF_CONFIG is then set, because TensorFlow reads
+    it. Without both, this is a single process.
+
     Raises:
-      ConfigError: if it is missing or not of the form that TensorFlow documents, with what is
-        wrong.
+      ConfigError: if it is not of the form that TensorFlow documents, with what is wrong.
     """
-    text = os.environ.get("TF_CONFIG", "")
+    name, roles, example = "TF_CONFIG", {"chief": "chief", "worker": "worker"}, EXAMPLE
+    text = os.environ.get(name, "")
     if not text:
-        raise ConfigError(
-            f"Runtime.strategy = 'multi_worker' needs TF_CONFIG in the environment, e.g. {_EXAMPLE}"
-        )
+        name, roles, example = "CLUSTER_SPEC", _ROLES, _EXAMPLE_OF_POOLS
+        text = os.environ.get(name, "")
+        if not text:
+            return Cluster()
     try:
         config = json.loads(text)
-        cluster, task = config["cluster"], config["task"]
-        kind, index = task["type"], int(str(task["index"]))
-        chiefs, workers = list(cluster.get("chief", [])), list(cluster.get("worker", []))
+        members = {kind: list(hosts) for kind, hosts in dict(config["cluster"]).items()}
+        kind, index = config["task"]["type"], int(str(config["task"]["index"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"TF_CONFIG is not of the form {_EXAMPLE}: {error!r}") from None
-    if kind not in ("chief", "worker"):
-        raise ConfigError(f"TF_CONFIG: task type '{kind}' does not train; use chief or worker.")
-    if others := sorted(set(cluster) - {"chief", "worker"}):
-        raise ConfigError(f"TF_CONFIG: '{others[0]}' does not train; name chief and workers only.")
+        raise ConfigError(f"{name} is not of the form {example}: {error!r}") from None
+    cluster = _placed(name, roles, members, kind, index)
+    if name != "TF_CONFIG":
+        renamed = {roles[k]: hosts for k, hosts in members.items()}
+        task = {"type": roles[kind], "index": index}
+        os.environ["TF_CONFIG"] = json.dumps({"cluster": renamed, "task": task})
+    return cluster
+
+
+def _placed(name: str, roles: dict[str, str], members: dict, kind, index: int) -> Cluster:
+    """The place of a task in the list of all.
+
+    Args:
+      name: of the variable, for messages.
+      roles: which of `members` train: what they are called → chief or worker.
+    """
+    first, second = roles
+    if not isinstance(kind, str) or kind not in roles:
+        raise ConfigError(f"{name}: task type '{kind}' does not train; use {first} or {second}.")
+    if others := sorted(set(members) - set(roles)):
+        raise ConfigError(f"{name}: '{others[0]}' does not train; name {first} and {second}s only.")
+    chiefs, workers = members.get(first, []), members.get(second, [])
     if len(chiefs) > 1:
-        raise ConfigError(f"TF_CONFIG: there is more than one chief: {chiefs}.")
-    members = chiefs if kind == "chief" else workers
-    if not 0 <= index < len(members):
-        raise ConfigError(f"TF_CONFIG: task index {index}, but there are {len(members)} {kind}s.")
+        raise ConfigError(f"{name}: there is more than one chief: {chiefs}.")
+    mine = chiefs if kind == first else workers
+    if not 0 <= index < len(mine):
+        raise ConfigError(f"{name}: task index {index}, but there are {len(mine)} {kind}s.")
     addresses = tuple(chiefs + workers)
-    _check_addresses(addresses)
-    return Cluster(addresses, index if kind == "chief" else len(chiefs) + index)
+    _check_addresses(name, addresses)
+    return Cluster(addresses, index if kind == first else len(chiefs) + index)
 
 
-def _check_addresses(addresses: tuple[str, ...]) -> None:
+def _check_addresses(name: str, addresses: tuple[str, ...]) -> None:
     for address in addresses:
         host, _, port = str(address).rpartition(":")
-        if not host or not port.isdecimal():
-            raise ConfigError(f"TF_CONFIG: '{address}' is not host:port.")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ConfigError(f"{name}: '{address}' is not host:port.")
     if twice := {a for a in addresses if addresses.count(a) > 1}:
-        raise ConfigError(f"TF_CONFIG: {sorted(twice)} is there more than once.")
+        raise ConfigError(f"{name}: {sorted(twice)} is there more than once.")

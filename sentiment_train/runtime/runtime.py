@@ -9,6 +9,7 @@ from typing import Literal
 import gin
 
 from sentiment_train.config import Part
+from sentiment_train.runtime import accelerators
 from sentiment_train.runtime.peers import Peers
 from sentiment_train.runtime.strategy import Devices, choose
 
@@ -20,14 +21,28 @@ class Runtime(Part):
 
     strategy: Literal["auto", "cpu", "mirrored", "multi_worker", "tpu"] = "auto"
     logical_cpus: int = 1  # replicas on one CPU, to try out several replicas on a laptop
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    gpus: tuple[int, ...] | None = None  # of each machine, as TensorFlow counts them; None: all
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    tensor_float_32: bool = True  # float32 products of a GPU in 19 bits (a TPU: 16), much faster
     xla: Literal["auto", "on", "off"] = "auto"
     deterministic: bool = True  # the same bits from the same command; may cost speed on a GPU
     seed: int = 0  # of initial weights, data order and dropout
+    wait_for_workers: int = 40  # seconds, until all of them are there
 
     def check(self):
         self.require(1 <= self.logical_cpus <= 64, "logical_cpus", "1 to 64")
         self.require(0 <= self.seed < 2**31, "seed", "0 to 2147483647")
+        self.require(1 <= self.wait_for_workers <= 86_400, "wait_for_workers", "1 to 86400 seconds")
+        if self.gpus is not None:
+            self._check_gpus(self.gpus)
+
+    def _check_gpus(self, gpus: tuple[int, ...]) -> None:
+        apart = len(set(gpus)) == len(gpus) and min(gpus, default=-1) >= 0
+        self.require(apart, "gpus", "different numbers from 0 on, e.g. (0, 1); None: all")
+        if self.strategy in ("cpu", "tpu"):
+            self.refuse("gpus", f"changes nothing with strategy = '{self.strategy}'.")
+        if self.logical_cpus != 1:
+            self.refuse("gpus", "does not go with logical_cpus: replicas are on GPUs or on a CPU.")
 
 
 @dataclass(frozen=True)
@@ -39,20 +54,29 @@ class Decisions:
     use_cudnn: bool  # by recurrent layers
     recurrent_loops: str  # how our own are executed: plain, xla or compiled
     cores: int  # of the CPU, for each replica
-    float16: bool
+    precision: str  # float32 | bfloat16 | float16
     seed: int
+    logit_tolerance: float  # how far the logits of a CPU in float32 may be from those of here
     lines: tuple[tuple[str, str], ...]  # (what, decision — reason), to be printed
 
     @property
     def strategy(self):
         return self.devices.strategy
 
+    @property
+    def float16(self) -> bool:
+        """Whether the loss must be scaled."""
+        return self.precision == "float16"
 
-def decide(runtime: Runtime, peers: Peers | None = None) -> Decisions:
+
+def decide(
+    runtime: Runtime, peers: Peers | None = None, devices: Devices | None = None
+) -> Decisions:
     """Applies a runtime: makes the strategy, sets precision, determinism and seeds of the process.
 
     Args:
       peers: the other workers, when there are some.
+      devices: in place of what this machine has.
 
     Raises:
       ConfigError: for a device that is missing or a combination that cannot work.
@@ -60,8 +84,12 @@ def decide(runtime: Runtime, peers: Peers | None = None) -> Decisions:
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")  # it warns of a trace per bucket, which is the plan
-    devices = choose(runtime.strategy, runtime.logical_cpus, peers)
-    precision = _set_precision(runtime, devices)
+    if devices is None:
+        accelerators.use_gpus(tf, runtime.gpus)
+        devices = choose(runtime.strategy, runtime.logical_cpus, peers)
+        if runtime.gpus is not None and devices.kind != "gpu":
+            runtime.refuse("gpus", f"needs GPUs, but this is a {devices.kind}: {devices.reason}.")
+    precision, precision_line = _set_precision(runtime, devices)
     jit_compile, xla = _xla(runtime, devices)
     randomness = _set_randomness(runtime)
     use_cudnn, cudnn = _cudnn(devices, jit_compile)
@@ -72,11 +100,12 @@ def decide(runtime: Runtime, peers: Peers | None = None) -> Decisions:
         use_cudnn=use_cudnn,
         recurrent_loops=_recurrent_loops(runtime, devices, jit_compile),
         cores=max(available_cores() // devices.local_replicas, 1),
-        float16=runtime.precision == "float16",
+        precision=precision,
         seed=runtime.seed,
+        logit_tolerance=_logit_tolerance(runtime, devices, precision),
         lines=(
             ("runtime", f"{devices.kind}, {counted} — {devices.reason}"),
-            ("precision", precision),
+            ("precision", precision_line),
             ("xla", xla),
             ("cudnn", cudnn),
             ("randomness", randomness),
@@ -84,21 +113,52 @@ def decide(runtime: Runtime, peers: Peers | None = None) -> Decisions:
     )
 
 
-def _set_precision(runtime: Runtime, devices: Devices) -> str:
+def _set_precision(runtime: Runtime, devices: Devices) -> tuple[str, str]:
+    """Sets it for all layers made from now on; gives it, and the line that says so."""
     import keras
 
     if runtime.precision == "float16" and devices.kind == "tpu":
-        runtime.refuse("precision", "is not for a TPU; use 'bfloat16'.")
-    policy = "float32" if runtime.precision == "float32" else f"mixed_{runtime.precision}"
-    keras.mixed_precision.set_dtype_policy(policy)
-    reason = {
-        "float32": "the default; every device has it",
-        "bfloat16": "as configured; weights stay float32",
-        "float16": "as configured; weights stay float32, the loss is scaled",
-    }[runtime.precision]
-    if runtime.precision != "float32" and devices.kind == "cpu":
-        reason += "; slower than float32 on most CPUs"
-    return f"{runtime.precision} — {reason}"
+        runtime.refuse("precision", "is not for a TPU; use 'auto' or 'bfloat16'.")
+    precision, why = runtime.precision, "as configured"
+    if precision == "auto":
+        precision, why = "float32", "the default; every device has it"
+        if devices.kind == "tpu":
+            precision, why = "bfloat16", "what a TPU multiplies in"
+    keras.mixed_precision.set_dtype_policy(
+        "float32" if precision == "float32" else f"mixed_{precision}"
+    )
+    if precision != "float32":
+        why += "; weights stay float32"
+    if precision == "float16":
+        why += ", the loss is scaled"
+    if precision != "float32" and devices.kind == "cpu":
+        why += "; slower than float32 on most CPUs"
+    return precision, f"{precision} — {why}{_set_products(runtime, devices, precision)}"
+
+
+def _set_products(runtime: Runtime, devices: Devices, precision: str) -> str:
+    """Sets how matrices of float32 are multiplied; what there is to say of it."""
+    import tensorflow as tf
+
+    if devices.kind == "cpu":
+        return ""
+    # XLA reads it as well: a TPU then takes one pass in bfloat16 for a product, or else six.
+    tf.config.experimental.enable_tensor_float_32_execution(runtime.tensor_float_32)
+    if precision != "float32":
+        return ""
+    if not runtime.tensor_float_32:
+        return "; products in all 32 bits, by Runtime.tensor_float_32 = False"
+    short = "TensorFloat-32, where the GPU has it" if devices.kind == "gpu" else "bfloat16"
+    return f"; products in {short} (Runtime.tensor_float_32)"
+
+
+def _logit_tolerance(runtime: Runtime, devices: Devices, precision: str) -> float:
+    """How far logits may be from those of a CPU: by the bits of the products, and their order."""
+    if precision != "float32" or (devices.kind == "tpu" and runtime.tensor_float_32):
+        return 5e-2
+    if devices.kind == "gpu" and runtime.tensor_float_32:
+        return 1e-2
+    return 1e-5 if devices.kind == "cpu" else 1e-3
 
 
 def _xla(runtime: Runtime, devices: Devices) -> tuple[bool, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+from sentiment_train.errors import Interrupted
 from sentiment_train.runtime.peers import Peers
 
 
@@ -16,7 +17,6 @@ class StopRequest:
     """
 
     def __init__(self, peers: Peers):
-        self._signal: int | None = None
         self._peers = peers
 
     def listen(self) -> None:
@@ -25,9 +25,21 @@ class StopRequest:
             signal.signal(number, self._remember)
 
     def _remember(self, number, frame):
-        self._signal = number
+        self._peers.ask_to_stop()
         signal.signal(number, signal.SIG_DFL)
 
     def __call__(self) -> bool:
         """Whether some worker was asked to stop. All workers must ask equally often."""
-        return self._peers.should_stop(self._signal is not None)
+        return self._peers.should_stop()
+
+    def check_alone(self, doing: str) -> None:
+        """For what one worker does while the others wait for it.
+
+        Args:
+          doing: "the baseline".
+
+        Raises:
+          Interrupted: if some worker was asked to stop.
+        """
+        if self._peers.stop_was_asked:
+            raise Interrupted(f"Stopped by a signal during {doing}.")

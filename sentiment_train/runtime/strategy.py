@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sentiment_train.errors import ConfigError
 from sentiment_train.runtime import accelerators
-from sentiment_train.runtime.cluster import from_environment
+from sentiment_train.runtime.cluster import EXAMPLE
 from sentiment_train.runtime.peers import Alone, Peers
 
 
@@ -62,12 +62,13 @@ class Devices:
 
 
 def choose(name: str, logical_cpus: int = 1, peers: Peers | None = None) -> Devices:
-    """Makes the strategy called `name`; `auto` takes a TPU, else all GPUs, else the CPU.
+    """Makes the strategy called `name`; `auto` takes all workers if there are several, else a TPU,
+    else all GPUs, else the CPU.
 
     Must run before any other TensorFlow op: logical devices and collectives are set up here.
 
     Args:
-      peers: those that were met, for `multi_worker`.
+      peers: those that were met; None: this process is alone.
 
     Raises:
       ConfigError: if what was asked for is not there.
@@ -76,10 +77,11 @@ def choose(name: str, logical_cpus: int = 1, peers: Peers | None = None) -> Devi
 
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+    peers = peers or Alone()
+    if name == "multi_worker" or peers.cluster.workers > 1:
+        return _multi_worker(tf, logical_cpus, peers)
     if name == "auto":
         return _auto(tf, logical_cpus)
-    if name == "multi_worker":
-        return _multi_worker(tf, logical_cpus, peers)
     if name == "cpu":
         return _cpu(tf, logical_cpus)
     return _accelerated(tf, "gpu" if name == "mirrored" else "tpu", logical_cpus)
@@ -92,11 +94,6 @@ def _accelerated(tf, kind: str, logical_cpus: int) -> Devices:
 
 
 def _auto(tf, logical_cpus: int) -> Devices:
-    if os.environ.get("TF_CONFIG") and from_environment().workers > 1:
-        raise ConfigError(
-            "TF_CONFIG names several workers, but Runtime.strategy = 'auto' uses one machine. Set"
-            " Runtime.strategy = 'multi_worker', or unset TF_CONFIG."
-        )
     if accelerators.tpu_is_here(tf):
         return _accelerated(tf, "tpu", logical_cpus)
     if tf.config.list_physical_devices("GPU") and logical_cpus == 1:
@@ -124,11 +121,16 @@ def _split_cpu(tf, count: int) -> list[str]:
     return [f"/cpu:{i}" for i in range(count)]
 
 
-def _multi_worker(tf, logical_cpus: int, peers: Peers | None) -> Devices:
-    cluster = from_environment()
-    gpus = tf.config.list_physical_devices("GPU")
+def _multi_worker(tf, logical_cpus: int, peers: Peers) -> Devices:
+    cluster = peers.cluster
+    if not os.environ.get("TF_CONFIG"):
+        raise ConfigError(
+            "Runtime.strategy = 'multi_worker' needs TF_CONFIG in the environment, e.g."
+            f" {EXAMPLE}; cloud/tf_config.py makes it from a list of hosts."
+        )
     if logical_cpus != 1:
         raise ConfigError("Runtime.logical_cpus = 1 is all that 'multi_worker' can use.")
+    gpus = tf.config.list_physical_devices("GPU")
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     reason = f"worker {cluster.index} of {cluster.workers} by TF_CONFIG"
-    return Devices("gpu" if gpus else "cpu", strategy, peers or Alone(), reason)
+    return Devices("gpu" if gpus else "cpu", strategy, peers, reason)
