@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
 from sentiment_train.data import batches as batching
-from sentiment_train.data.batches import Fed, PlannedBatch, RowSlice
 from sentiment_train.data.bucketing import BatchShapes, BucketTable
 from sentiment_train.data.encoders import encode_all
-from sentiment_train.data.host_half import HostHalf
 from sentiment_train.data.prepare import PreparedData, prepare
 from sentiment_train.data.store import EncodedSplit
 from sentiment_train.duration import to_steps
 from sentiment_train.errors import ConfigError, DataError
 from sentiment_train.experiment import Experiment
+from sentiment_train.feeding import Feeding
 from sentiment_train.reports.console import Console
 from sentiment_train.runtime.runtime import Decisions, decide
 from sentiment_train.runtime.stop_request import StopRequest
-from sentiment_train.schema import Batch, ModelInputs, check_batch
+from sentiment_train.schema import ModelInputs
 from sentiment_train.training.groups import ParameterGroup, PlannedGroup, plan_groups
 
 
@@ -71,7 +70,10 @@ class Assembly:
         self._check_shapes()
         if self.data.vectors:
             return BucketTable((1,), (buckets.rows(1),))
-        return buckets.table(self.data.splits["train"].lengths, self.data.longest)
+        longest = self.data.longest
+        if getattr(self.experiment.source, "streamed", False):  # longer ones may come by
+            longest = max(longest, getattr(self.data.encoder, "max_length", None) or 0)
+        return buckets.table(self.data.splits["train"].lengths, longest)
 
     def _check_shapes(self) -> None:
         """Raises ConfigError if batches cannot have the shapes that are asked for."""
@@ -83,8 +85,15 @@ class Assembly:
                 "has a new shape for nearly every batch, and XLA would compile each of them. Use"
                 " 'bucket', or Runtime.xla = 'off' on a device that is not a TPU.",
             )
-        if buckets.pad_to == "longest_in_batch" and self._host_half:
+        if buckets.pad_to == "longest_in_batch" and hasattr(encoder, "batch_features"):
             buckets.refuse("pad_to", "is for ids; the features of a cut model go by buckets.")
+        if getattr(self.experiment.source, "streamed", False):
+            if buckets.pad_to == "longest_in_batch":
+                buckets.refuse("pad_to", "is not for streams, whose batches go by buckets.")
+            if self.experiment.training.steps_per_call > 1:
+                self.experiment.training.refuse(
+                    "steps_per_call", "is not for streams, whose order is made elsewhere."
+                )
         if self.data.vectors:
             for name in ("lengths", "leave_out_above"):
                 if getattr(buckets, name) is not None:
@@ -106,22 +115,29 @@ class Assembly:
             )
 
     @cached_property
-    def _host_half(self) -> HostHalf | None:
-        """Of a model that was cut in two; None where features come from the store."""
-        encoder = self.data.encoder
-        return HostHalf(encoder) if hasattr(encoder, "batch_features") else None
-
-    @cached_property
     def trained_rows(self) -> np.ndarray:
         """`[m] int64` the rows of the training split that are trained on."""
         train = self.data.splits["train"]
         return self.experiment.buckets.trained_rows(train.lengths, train.labels)
 
+    @property
+    def examples_per_epoch(self) -> int | None:
+        """Those that are trained on; None for a stream of which it is not known."""
+        source = self.experiment.source
+        if not getattr(source, "streamed", False):
+            return len(self.trained_rows)
+        if source.examples is None:
+            return None
+        return round(source.examples * len(self.trained_rows) / len(self.data.splits["train"]))
+
     @cached_property
-    def steps_per_epoch(self) -> int:
-        """Optimizer updates of an epoch."""
+    def steps_per_epoch(self) -> int | None:
+        """Optimizer updates of an epoch; of a stream extrapolated from the sample, or None."""
+        if self.examples_per_epoch is None:
+            return None
         lengths = self.data.splits["train"].lengths[self.trained_rows]
         batches = self.buckets.batches_per_epoch(lengths)
+        batches = round(batches * self.examples_per_epoch / len(self.trained_rows))
         return -(-batches // self.experiment.training.accumulate_batches)
 
     def new_model(self, scope=None, use_cudnn: bool | None = None):
@@ -178,67 +194,13 @@ class Assembly:
         variables = self.model.trainable_variables
         return plan_groups(groups, variables, e.schedule, total_steps, per_epoch)
 
-    def order(self, epoch: int) -> list[PlannedBatch]:
-        """The global batches of a training epoch."""
-        lengths = self.data.splits["train"].lengths
-        seed, rows = self.decisions.seed, self.trained_rows
-        in_a_row = self.experiment.training.steps_per_call
-        return batching.epoch_order(lengths, self.buckets, seed, epoch, rows, in_a_row)
-
-    def feed(
-        self, epoch: int, position: int, stream_position: int, most: Callable[[], int]
-    ) -> Iterator[Fed]:
-        """The rest of a training epoch; see `training.loop.TrainingData`."""
-        planned = self.order(epoch)[position:]
-        batches = self._rows_of_this_worker(self.data.splits["train"], planned)
-        return batching.fed(batches, planned, most, self.devices.distribute)
-
-    def read(self, planned: Sequence[PlannedBatch]) -> Iterator[Batch]:
-        """Training batches, distributed over the replicas."""
-        return self.read_split(self.data.splits["train"], planned)
-
-    def batch_of_any_shape(self):
-        """A `Batch` of `tf.TypeSpec`s that fits every batch of `read`, so that one trace serves
-        them all; None where each shape gets its own, because it is compiled."""
-        compiled = self.decisions.jit_compile or self.devices.kind != "cpu"
-        if self._host_half or (compiled and self.experiment.buckets.pad_to == "bucket"):
-            return None
-        import tensorflow as tf
-
-        sizes = self.buckets.sizes
-        shapes = zip((min(sizes), max(sizes)), (1, 2), strict=True)
-        planned = [
-            PlannedBatch(length, np.full(size, batching.FILLER), 0) for size, length in shapes
-        ]
-        specs = [tf.nest.map_structure(tf.type_spec_from_value, b) for b in self.read(planned)]
-        return tf.nest.map_structure(lambda a, b: a.most_specific_common_supertype([b]), *specs)
-
-    def read_split(
-        self, split: EncodedSplit, planned: Sequence[PlannedBatch], keep: str | None = None
-    ) -> Iterator[Batch]:
-        """The batches of any split, distributed over the replicas.
-
-        Args:
-          keep: a name for split and plan, if they will be read again; see `HostHalf`.
-        """
-        return map(self.devices.distribute, self._rows_of_this_worker(split, planned, keep))
-
-    def _rows_of_this_worker(
-        self, split: EncodedSplit, planned: Sequence[PlannedBatch], keep: str | None = None
-    ) -> Iterator[Batch]:
-        devices = self.devices
-        rows = RowSlice(
-            devices.replicas,
-            devices.cluster.index * devices.local_replicas,
-            devices.local_replicas,
+    @cached_property
+    def feeding(self) -> Feeding:
+        """The batches, for training and for everything else."""
+        warn = lambda text: self.console.say("warning", text)  # noqa: E731
+        return Feeding(
+            self.experiment, self.data, self.buckets, self.trained_rows, self.decisions, warn
         )
-        if self._host_half:
-            batches = self._host_half.batches(split, planned, rows, keep)
-        else:
-            batches = batching.batches(split, planned, rows)
-        for batch in batches:
-            check_batch(batch)
-            yield batch
 
     @cached_property
     def _evaluator(self):
@@ -248,7 +210,7 @@ class Assembly:
         evaluator = Evaluator(
             self.model, decisions.strategy, decisions.jit_compile, self.should_stop
         )
-        if (batch := self.batch_of_any_shape()) is not None:
+        if (batch := self.feeding.batch_of_any_shape()) is not None:
             evaluator.logits_of.get_concrete_function(batch.features)
         return evaluator
 
@@ -257,7 +219,7 @@ class Assembly:
         planned = batching.stored_order(split.lengths, buckets)
         rows = [p.rows for p in planned]
         return self._evaluator.predict(
-            self.read_split(split, planned, keep), rows, split.labels, split.weights
+            self.feeding.read_split(split, planned, keep), rows, split.labels, split.weights
         )
 
     def evaluate(self, split: str) -> dict[str, float]:

@@ -196,7 +196,7 @@ def _binding_items(statements: Iterable) -> Iterator[tuple[str, str]]:
 # often it is logged and saved.
 _SHAPES_NOTHING = re.compile(
     r"(.*/)?((Published|Report|Checkpointing)\.|Experiment\.(published|report|export)$"
-    r"|Runtime\.(strategy|logical_cpus|gpus|xla|wait_for_workers)$|Training\.log_every$)"
+    r"|Runtime\.(strategy|logical_cpus|gpus|xla|wait_for_workers)$|Training\.log_every$|Shards\.service$)"
 )
 
 

@@ -6,6 +6,8 @@ import math
 import re
 from fractions import Fraction
 
+from sentiment_train.errors import ConfigError
+
 
 def check_duration(part, field: str, at_least_one_step: bool = True) -> None:
     """Raises ConfigError unless `part.field` reads `<number> epochs` or `<number> steps`.
@@ -25,9 +27,18 @@ def check_duration(part, field: str, at_least_one_step: bool = True) -> None:
             part.refuse(field, "must be longer than 0.")
 
 
-def to_steps(text: str, steps_per_epoch: int) -> int:
-    """Optimizer updates in `text`; a part of a step counts as one."""
+def to_steps(text: str, steps_per_epoch: int | None) -> int:
+    """Optimizer updates in `text`; a part of a step counts as one.
+
+    Raises:
+      ConfigError: for epochs, if it is not known how many steps one has.
+    """
     match = _PATTERN.fullmatch(text)
+    if match["unit"] == "epoch" and steps_per_epoch is None:
+        raise ConfigError(
+            f"'{text}': how many examples an epoch of this source has is not known. Set"
+            " Shards.examples, or write every length of time in steps."
+        )
     per_unit = steps_per_epoch if match["unit"] == "epoch" else 1
     return math.ceil(Fraction(match["number"]) * per_unit)  # 1.1 * 10 is above 11 in floats
 

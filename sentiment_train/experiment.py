@@ -13,6 +13,7 @@ import sentiment_train.data.sources.csv
 import sentiment_train.data.sources.directory
 import sentiment_train.data.sources.jsonl
 import sentiment_train.data.sources.packaged
+import sentiment_train.data.sources.shards
 import sentiment_train.data.sources.tfds
 import sentiment_train.hub.encoder
 import sentiment_train.models.language_model

@@ -70,6 +70,7 @@ class Outcome:
         weights = arrays_of({f"{i:03d}/{v.path}": v for i, v in enumerate(variables)})
         if assembly.is_chief:
             seconds, examples = state.train_seconds, state.examples
+            an_epoch = assembly.examples_per_epoch
             results = {
                 **metrics,
                 "baseline": None,
@@ -79,7 +80,7 @@ class Outcome:
                 "best_step": best_step,
                 "examples_seen": examples,
                 "train_seconds": seconds,
-                "seconds_per_epoch": seconds / examples * len(assembly.trained_rows),
+                "seconds_per_epoch": an_epoch and seconds / examples * an_epoch,
                 "examples_per_second": examples / seconds if seconds else 0.0,
                 "parameters": assembly.model.count_params(),
                 "replicas": assembly.devices.replicas,

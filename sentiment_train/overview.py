@@ -129,6 +129,7 @@ def print_steps(assembly: Assembly) -> None:
     training, validation = assembly.experiment.training, assembly.experiment.validation
     per_epoch = assembly.steps_per_epoch
     total = to_steps(training.length, per_epoch)
+    an_epoch = "" if per_epoch is None else f"; an epoch has {per_epoch:,}"
     kept = "the last weights are kept"
     if validation.best_by:
         kept = f"the best by validation {validation.best_by} is kept"
@@ -141,7 +142,7 @@ def print_steps(assembly: Assembly) -> None:
         looked += f", stops after {validation.patience} without a new best"
     assembly.console.say(
         "steps",
-        f"{total:,} ({training.length}; an epoch has {per_epoch:,}); {looked}; {kept}",
+        f"{total:,} ({training.length}{an_epoch}); {looked}; {kept}",
     )
 
 

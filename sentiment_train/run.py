@@ -102,14 +102,14 @@ class Run:
             )
             loop = Loop(
                 self.step,
-                assembly,
+                assembly.feeding,
                 self.total_steps,
                 progress,
                 self._actions(report, state),
                 self._save,
                 assembly.should_stop,
             )
-            if (batch := assembly.batch_of_any_shape()) is not None:
+            if (batch := assembly.feeding.batch_of_any_shape()) is not None:
                 self.step.trace(batch)
                 if self.step.optimizer.takes_rows and not self.step.finds_rows:
                     self.warn(
@@ -202,7 +202,7 @@ class Run:
         )
 
         def measure() -> float:
-            batches = assembly.read_split(split, planned, keep="spread")
+            batches = assembly.feeding.read_split(split, planned, keep="spread")
             rows = [batch.rows for batch in planned]
             found = evaluator.predict(batches, rows, split.labels, split.weights)
             return spread_of(found.logits[chosen])

@@ -80,8 +80,8 @@ def test_a_frozen_encoder_is_not_asked_again(cache, assemble, monkeypatch):
     split = again.data.splits["train"]
     assert (split.tokens.dtype, split.tokens.shape) == ("float32", (len(split), 4))
     for epoch in (0, 1):
-        planned = again.order(epoch)
-        for plan, batch in zip(planned, again.read(planned), strict=True):
+        planned = again.feeding.order(epoch)
+        for plan, batch in zip(planned, again.feeding.read(planned), strict=True):
             assert batch.features["tokens"].shape == (32, 1, 4)
             for row, vector in zip(plan.rows, batch.features["tokens"].numpy(), strict=True):
                 expected = vector_of(split.texts[row].encode(), pretrained(50)) if row >= 0 else 0
@@ -111,7 +111,7 @@ def test_two_replicas_answer_as_one(tf, assemble, mode):
     two.model.set_weights(one.model.get_weights())
     predictions = [a.predict(a.data.splits["test"], a.buckets).logits for a in (one, two)]
     np.testing.assert_allclose(*predictions, rtol=1e-5, atol=1e-6)
-    (batch, *_) = two.read(two.order(0))
+    (batch, *_) = two.feeding.read(two.feeding.order(0))
     for feature in batch.features.values():
         assert len(feature.values) == 2
 
@@ -120,8 +120,8 @@ def test_the_shapes_of_a_bucket_are_the_same_in_every_batch(assemble):
     assembly = assemble("fine_tune")
     shapes = {length: set() for length in assembly.buckets.lengths}
     for epoch in (0, 1):
-        planned = assembly.order(epoch)
-        for plan, batch in zip(planned, assembly.read(planned), strict=True):
+        planned = assembly.feeding.order(epoch)
+        for plan, batch in zip(planned, assembly.feeding.read(planned), strict=True):
             shapes[plan.length].add(tuple(tuple(f.shape) for f in batch.features.values()))
     assert [len(found) for found in shapes.values()] == [1, 1]
 

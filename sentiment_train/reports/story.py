@@ -151,11 +151,12 @@ def _split_row(name: str, results: dict) -> tuple[str, ...]:
 
 
 def _cost(results: dict) -> Block:
+    per_epoch = results["seconds_per_epoch"]
     rows = [
         ("steps", f"{results['steps']:,}"),
         ("step of the kept weights", f"{results['best_step']:,}"),
         ("seconds of training", f"{results['train_seconds']:,.1f}"),
-        ("seconds per epoch", f"{results['seconds_per_epoch']:,.1f}"),
+        ("seconds per epoch", "unknown" if per_epoch is None else f"{per_epoch:,.1f}"),
         ("examples per second", f"{results['examples_per_second']:,.0f}"),
         ("parameters", f"{results['parameters']:,}"),
         ("replicas", f"{results['replicas']:,}"),

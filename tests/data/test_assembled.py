@@ -47,7 +47,7 @@ def test_rows_that_are_too_long_are_evaluated_but_not_trained_on(assemble, capsy
     kept = np.flatnonzero(lengths["train"] <= 20)
     assert 50 < len(kept) < len(lengths["train"]) == 240
     for epoch in (0, 1):
-        planned = assembly.order(epoch)
+        planned = assembly.feeding.order(epoch)
         rows = np.concatenate([batch.rows for batch in planned])
         assert sorted(rows[rows != FILLER]) == kept.tolist()
         assert len(planned) == assembly.steps_per_epoch
@@ -68,11 +68,11 @@ def test_rows_that_are_too_long_are_evaluated_but_not_trained_on(assemble, capsy
 )
 def test_batches_of_all_shapes_need_one_trace_on_a_cpu(tf, assemble, tmp_path, shapes):
     assembly = assemble(*shapes)
-    planned = assembly.order(0)[:6]
+    planned = assembly.feeding.order(0)[:6]
     assert len({batch.length for batch in planned}) > 1
     run = Run(assembly, RunDirectory(str(tmp_path)))
-    run.step.trace(assembly.batch_of_any_shape())
-    for number, batch in enumerate(assembly.read(planned)):
+    run.step.trace(assembly.feeding.batch_of_any_shape())
+    for number, batch in enumerate(assembly.feeding.read(planned)):
         run.step.train(batch, tf.constant(number), 0)
     assert run.step.train.experimental_get_tracing_count() == 1
 
@@ -84,7 +84,7 @@ def test_batches_padded_to_their_longest_are_announced(assemble, capsys):
 
 
 def test_what_is_compiled_as_a_whole_has_a_trace_for_each_bucket(assemble):
-    assert assemble("Runtime.xla = 'on'").batch_of_any_shape() is None
+    assert assemble("Runtime.xla = 'on'").feeding.batch_of_any_shape() is None
 
 
 def test_what_is_left_out_is_printed(assemble, capsys):

@@ -111,7 +111,7 @@ def test_the_summary_counts_them(plain, program, pretrained, capsys):
 
 def test_every_bucket_compiles_once_and_the_losses_are_those_without_xla(trained, plain, program):
     compiled = trained("compiled", "Runtime.xla = 'on'")
-    used = {batch.length for epoch in range(3) for batch in compiled.assembly.order(epoch)}
+    used = {batch.length for epoch in range(3) for batch in compiled.assembly.feeding.order(epoch)}
     assert len(used) == 2
     assert compiled.step._forward_backward.experimental_get_tracing_count() == len(used)
     agree(program, "compiled", 1e-4)

@@ -90,7 +90,7 @@ class JsonlSource(RowSource):
             raise RowProblem(
                 f"no field '{name}'; it has {', '.join(map(repr, values)) or 'none'}."
                 f"{did_you_mean(name, values)}",
-                f"Mend the row, set JsonlSource.{field}",
+                f"Mend the row, set {type(self).__name__}.{field}",
             )
         if not isinstance(values[name], types):
             raise RowProblem(f"the field '{name}' is {_kind(values[name])}; expected {expected}.")
