@@ -18,6 +18,7 @@ from sentiment_train.errors import ConfigError, DataError
 from sentiment_train.experiment import Experiment
 from sentiment_train.feeding import Feeding
 from sentiment_train.reports.console import Console
+from sentiment_train.runtime.peers import agree
 from sentiment_train.runtime.runtime import Decisions, decide
 from sentiment_train.runtime.stop_request import StopRequest
 from sentiment_train.schema import ModelInputs
@@ -51,6 +52,8 @@ class Assembly:
         e = self.experiment
         say = lambda text: self.console.say("data", text)  # noqa: E731
         data = prepare(e.source, e.splits, e.encoder, self.cache, say)
+        how = "Each needs the same files and settings, or all the same --cache_dir."
+        agree(self.peers, "data", data.content, how, DataError)
         if e.validation.best_by is not None and "validation" not in data.splits:
             raise DataError(
                 f"There is no validation split to choose the best weights by: a share of"

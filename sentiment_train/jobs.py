@@ -28,7 +28,7 @@ from sentiment_train.runtime.runtime import decide
 
 # What may differ between the workers of a run.
 _OF_A_WORKER = re.compile(r"(.*/)?Runtime\.(strategy|gpus|wait_for_workers)$")
-_SEEN_SECONDS = 30  # after which every worker sees a file that the chief wrote (NFS keeps answers)
+_SEEN_SECONDS = 10  # after which every worker sees a file that the chief wrote
 
 
 def peers_of(experiment: Experiment, mode: str) -> Peers:
@@ -76,7 +76,7 @@ def train(
     """
     assembly = _assembled(experiment, cache, peers)
     with _claimed(assembly, directory):
-        if assembly.peers.gather(directory.status)[0] != "done":
+        if assembly.peers.gather(directory.status)[0] != "done":  # as the chief sees it
             Run(assembly, directory).train()
         _say_done(assembly, directory)
 
@@ -89,6 +89,7 @@ def evaluate(
     assembly = _assembled(experiment, cache, peers)
     with _claimed(assembly, directory):
         run = Run(assembly, directory)
+        assembly.should_stop.listen()
         with run.best_weights() as checkpoint:
             metrics = Outcome(assembly, directory).measure()
         if assembly.is_chief:
@@ -106,6 +107,7 @@ def export(
     assembly = _assembled(experiment, cache, peers)
     with _claimed(assembly, directory):
         run = Run(assembly, directory)
+        assembly.should_stop.listen()
         with run.best_weights():
             Outcome(assembly, directory).export()
         assembly.console.say("written", directory.file("saved_model"))
@@ -124,7 +126,9 @@ def _claimed(assembly: Assembly, directory: RunDirectory):
       RunError: if the chief may not have the directory, or not all workers see the same one; that
         ends the other workers, too.
     """
-    if assembly.peers.gather(directory.status)[0] == "new":  # by the chief's eyes
+    # Only the chief looks. A file that was missed once stays missing for a while on NFS.
+    status = directory.status if assembly.is_chief else None
+    if assembly.peers.gather(status)[0] == "new":
         _ = assembly.data  # data that cannot be read leave no run directory behind
     with contextlib.ExitStack() as held:
         if assembly.is_chief:

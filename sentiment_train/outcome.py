@@ -6,6 +6,7 @@ import json
 
 from sentiment_train import overview
 from sentiment_train.assembly import Assembly
+from sentiment_train.errors import UserError
 from sentiment_train.evaluation.metrics import Predictions
 from sentiment_train.reports.console import shown
 from sentiment_train.run_directory import RunDirectory
@@ -88,10 +89,13 @@ class Outcome:
                 "weights_sha256": weights_digest(weights),
             }
             self.directory.write_json("results.json", results)  # before what may fail or take long
-            results["baseline"] = self._baseline()
+            at_once = assembly.should_stop.at_once
+            with at_once("the baseline"):
+                results["baseline"] = self._baseline()
             self.directory.write_json("results.json", results)
             if assembly.experiment.report is not None:
-                self._write_report(results)
+                with at_once("the report"):
+                    self._write_report(results)
         if assembly.experiment.export:
             self.export()
 
@@ -119,6 +123,8 @@ class Outcome:
             baseline = baseline_of(report.baseline, splits, rows, assembly.cache, say)
         except NoBaseline as why:
             return {"kind": report.baseline, "none_because": str(why)}
+        except UserError:
+            raise
         except Exception as error:  # whatever a library found: a trained run is not lost for it
             self.say("warning", f"there is no baseline: {error!r}")
             return {"kind": report.baseline, "none_because": f"fitting it failed: {error!r}"}
@@ -154,13 +160,26 @@ class Outcome:
 
     def export(self) -> None:
         """Writes the SavedModel of the current weights and reads it back in a fresh process."""
-        from sentiment_train.export.saved_model import GOLDEN_TEXTS, export
+        from sentiment_train.export.saved_model import GOLDEN_TEXTS
 
-        assembly, directory = self.assembly, self.directory
+        assembly = self.assembly
         live = assembly.logits_of_texts(GOLDEN_TEXTS)
         values = [weight.numpy() for weight in assembly.model.weights]
         if not assembly.is_chief:
             return
+        with assembly.should_stop.at_once("the export"):
+            self._export(values, live)
+
+    def _export(self, values: list, live) -> None:
+        """The same by the chief alone.
+
+        Args:
+          values: of the model's weights.
+          live: `[texts, 1 or classes]` the logits of the golden texts.
+        """
+        from sentiment_train.export.saved_model import export
+
+        assembly, directory = self.assembly, self.directory
         self.say("export", "writing the SavedModel and reading it back in a fresh process")
         # Without a strategy and without cuDNN, so that any machine can serve it.
         model = assembly.new_model(use_cudnn=False)

@@ -8,11 +8,16 @@ from sentiment_train.runtime.cluster import Cluster
 from sentiment_train.runtime.hello import Hello, difference
 
 
-def started_twice(cluster: Cluster, index: int) -> str:
+def same_port(cluster: Cluster, mine: Hello, other: Hello) -> str:
     """Two processes want the same port of one machine."""
+    if other.addresses != mine.addresses:
+        return str(other_than(mine, other))
+    if other.index != mine.index:
+        names = " and ".join(map(cluster.name, sorted((mine.index, other.index))))
+        return f"{_start(names)} are the same port of one machine. Mend TF_CONFIG."
     return (
-        f"Another process is already {cluster.name(index)}. Start each worker once, with an index"
-        " of its own in TF_CONFIG."
+        f"Another process is already {cluster.name(mine.index)}. Start each worker once, with an"
+        " index of its own in TF_CONFIG."
     )
 
 
@@ -54,6 +59,7 @@ def missing(
     reached: Iterable[int],
     cannot_reach: Mapping[int, Mapping[int, str]],
     why_not: Mapping[int, str],
+    seconds: float,
 ) -> str:
     """Who is not there when the time is up, as far as the chief knows.
 
@@ -62,12 +68,12 @@ def missing(
       reached: the workers that the chief has reached.
       cannot_reach: whom the workers that told have not reached, and why.
       why_not: why the chief has not reached the others.
+      seconds: that were waited.
     """
     absent = [i for i in cluster.others if i not in came and i not in reached]
     if absent:
-        why = f" ({why_not.get(absent[0], 'no answer')})"
         names = " and ".join(map(cluster.name, absent))
-        return f"{_start(names)} did not come{why}. Start the same command on every worker."
+        return f"{_start(names)} {_did_not_come(why_not.get(absent[0]), seconds)}"
     pairs = [(0, i, why_not.get(i, "no answer")) for i in cluster.others if i not in reached]
     pairs += [(i, j, why) for i, whom in cannot_reach.items() for j, why in whom.items()]
     pairs += [(i, 0, "no connection from there") for i in reached if i not in came]
@@ -77,20 +83,24 @@ def missing(
             f"{_start(cluster.name(i))} cannot connect to {cluster.name(j)}, which is there: {why}."
             " Look at the addresses in TF_CONFIG and at firewalls."
         )
-    return "The workers have met, but not all of them have said so."
+    return f"Not all workers were ready within {seconds:g} seconds. {_AGAIN}"
 
 
-def no_chief(cluster: Cluster, why: str | None) -> str:
+def no_chief(cluster: Cluster, why: str | None, seconds: float) -> str:
     """A worker alone."""
-    return (
-        f"{_start(cluster.name(0))}, the chief, did not come ({why or 'no answer'}). Start the same"
-        " command on every worker."
-    )
+    return f"{_start(cluster.name(0))}, the chief, {_did_not_come(why, seconds)}"
 
 
-def waited(seconds: float) -> str:
-    """How long, and how to change that."""
-    return f"(Runtime.wait_for_workers = {seconds:g} seconds.)"
+def silent_chief(cluster: Cluster, seconds: float) -> str:
+    """The chief is there and decides nothing."""
+    return f"{_start(cluster.name(0))}, the chief, says nothing for {seconds:g} seconds. {_AGAIN}"
+
+
+def _did_not_come(why: str | None, seconds: float) -> str:
+    return f"did not come within {seconds:g} seconds ({why or 'no answer'}). {_AGAIN}"
+
+
+_AGAIN = "Start the same command on every worker, or raise Runtime.wait_for_workers."
 
 
 def gone_meanwhile(cluster: Cluster, index: int) -> str:

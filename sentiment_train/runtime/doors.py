@@ -140,8 +140,8 @@ def _who_is_there(cluster: Cluster, address: str, hello: Hello) -> str:
         there = None
     else:
         connection.close()
-    if there and (there.index, there.addresses) == (me, cluster.addresses):
-        return complaints.started_twice(cluster, me)
+    if there is not None:
+        return complaints.same_port(cluster, there, hello)
     return (
         f"Port {port} of this machine, that of {cluster.name(me)}, is in use by another process."
         " Is one of an earlier run still there? End it, or use another port in TF_CONFIG."

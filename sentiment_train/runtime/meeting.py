@@ -164,7 +164,7 @@ class _Chief(_Meeting):
         """Somebody has come to this worker's door."""
         if hello.twice:
             connection.close()
-            self.end(complaints.started_twice(self.cluster, self.cluster.index))
+            self.end(complaints.same_port(self.cluster, self.hello, hello))
             return
         complaint = complaints.other_than(self.hello, hello)
         if complaint is None and hello.index in self.left.connections:
@@ -200,10 +200,8 @@ class _Chief(_Meeting):
     def on_late(self) -> None:
         """Somebody's time is up."""
         here = set(self.left.connections)
-        missing = complaints.missing(
-            self.cluster, here, self.reached, self.cannot_reach, self.why_not
-        )
-        self.end(f"{missing} {complaints.waited(self.seconds)}")
+        about = here, self.reached, self.cannot_reach, self.why_not, self.seconds
+        self.end(complaints.missing(self.cluster, *about))
 
     def _told_or_judged(self, index: int, connection: Connection, complaint: str | None) -> None:
         self.everyone.append((index, connection))
@@ -229,7 +227,7 @@ class _Worker(_Meeting):
     def __init__(self, *arguments):
         self.problem: str | None = None
         self.said: set[str] = set()
-        self.may_go = False
+        self.may_go = self.chief_is_gone = False
         super().__init__(*arguments)
 
     def settled(self) -> bool:
@@ -243,7 +241,7 @@ class _Worker(_Meeting):
     def on_visitor(self, connection: Connection, hello: Hello) -> None:
         """Somebody has come to this worker's door."""
         if hello.twice:
-            self.problem = complaints.started_twice(self.cluster, self.cluster.index)
+            self.problem = complaints.same_port(self.cluster, self.hello, hello)
         if hello.index != 0 or hello.twice:
             connection.close()
             return
@@ -257,7 +255,7 @@ class _Worker(_Meeting):
             self.reached.add(index)
         else:
             self.problem = self.problem or complaint
-        if index != 0:
+        if index != 0 or complaint is not None:
             connection.close()
             return
         self.left.connections[0] = connection
@@ -266,8 +264,9 @@ class _Worker(_Meeting):
     def on_message(self, index: int, connection: Connection, message: dict | None) -> None:
         """The chief says something."""
         if message is None:
-            if connection is self.left.connections.get(0):
-                raise Interrupted(complaints.gone_meanwhile(self.cluster, 0))
+            if connection is self.left.connections.get(0) and not self.chief_is_gone:
+                self.chief_is_gone = True  # why, it may have said on the other connection
+                self.deadline = time.monotonic() + _LAST_WORD_SECONDS
         elif message["kind"] == "end":
             raise ConfigError(message["sentence"])
         elif message["kind"] == "go":
@@ -275,7 +274,8 @@ class _Worker(_Meeting):
 
     def on_late(self) -> None:
         """The time is up; if there is a chief, it has a last word."""
-        waited = complaints.waited(self.seconds)
+        if self.chief_is_gone:
+            raise Interrupted(complaints.gone_meanwhile(self.cluster, 0))
         if 0 in self.left.connections and "late" not in self.said:
             others = set(self.cluster.others) - self.reached
             self._say("late", missing={i: self.why_not.get(i, "no answer") for i in others})
@@ -283,9 +283,10 @@ class _Worker(_Meeting):
         elif self.problem is not None:
             raise ConfigError(self.problem)
         elif 0 in self.left.connections:
-            raise ConfigError(f"The chief, {self.cluster.name(0)}, says nothing. {waited}")
+            raise ConfigError(complaints.silent_chief(self.cluster, self.seconds))
         else:
-            raise ConfigError(f"{complaints.no_chief(self.cluster, self.why_not.get(0))} {waited}")
+            why_not = self.why_not.get(0)
+            raise ConfigError(complaints.no_chief(self.cluster, why_not, self.seconds))
 
     def _say(self, kind: str, **more) -> None:
         """Tells the chief once, as soon as it is there."""
