@@ -67,15 +67,37 @@ TPU = [
     "tensorboard==2.20.*",
 ]
 
+# The TPU compiler, for `sentiment_train.tpu_check`: a process of its own, beside any TensorFlow.
+_LINUX = "sys_platform == 'linux' and platform_machine == 'x86_64' and python_version >= '3.11'"
+TPU_CHECK = [f"jax>=0.10,<0.11; {_LINUX}", f"libtpu>=0.0.50; {_LINUX}"]
+
+# Messages and client of Vertex AI, for cloud/vertex.py.
+VERTEX = ["google-cloud-aiplatform>=2.5,<3"]
+
+# What checks the files of cloud/: schemas of Kubernetes and of compose files, and a kernel for the
+# notebook.
+CLOUD_TESTS = [
+    "check-jsonschema>=0.33",
+    "ipykernel>=6.29",
+    "kubernetes-validate>=1.33",
+    "nbclient>=0.10",
+    "nbformat>=5.10",
+    "PyYAML>=6",
+]
+
 DEV = [
     *SAMPLES,
     *TFDS,
     *HUB,
     *USE,
+    *TPU_CHECK,
+    *VERTEX,
+    *CLOUD_TESTS,
     "build",
     "hypothesis",
     "import-linter>=2.15",
     "pre-commit",
+    "psutil>=6",
     "pytest>=8",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
@@ -131,6 +153,8 @@ setup(
         "hub": HUB,
         "use": USE,
         "tpu": TPU,
+        "tpu-check": TPU_CHECK,
+        "vertex": VERTEX,
         "dev": DEV,
     },
     entry_points={
