@@ -69,7 +69,7 @@ TPU = [
 
 # The TPU compiler, for `sentiment_train.tpu_check`: a process of its own, beside any TensorFlow.
 _LINUX = "sys_platform == 'linux' and platform_machine == 'x86_64' and python_version >= '3.11'"
-TPU_CHECK = [f"jax>=0.10,<0.11; {_LINUX}", f"libtpu>=0.0.50; {_LINUX}"]
+TPU_CHECK = [f"jax==0.10.*; {_LINUX}", f"libtpu==0.0.52; {_LINUX}"]
 
 # Messages and client of Vertex AI, for cloud/vertex.py.
 VERTEX = ["google-cloud-aiplatform>=2.5,<3"]
@@ -163,6 +163,8 @@ setup(
             "sentiment-predict = sentiment_train.predict:run",
             "sentiment-sweep = sentiment_train.sweep:run",
             "sentiment-compare = sentiment_train.compare:run",
+            "sentiment-tpu-check = sentiment_train.tpu_check:run",
+            "sentiment-data-service = sentiment_train.data_service:run",
         ]
     },
     classifiers=[
