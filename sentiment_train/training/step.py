@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sentiment_train.errors import ConfigError
 from sentiment_train.layers.dropout import random_key
 from sentiment_train.runtime.runtime import Decisions
 from sentiment_train.schema import Batch
@@ -77,11 +76,6 @@ class TrainStep:
         if self.optimizer.takes_rows and self.settings.accumulate_batches > 1:
             self.settings.refuse("accumulate_batches", "does not go with sparse_updates: the sum of"
                                  " several batches is kept as a dense table.")  # fmt: skip
-        if self.optimizer.takes_rows and self.decisions.devices.kind == "tpu":
-            raise ConfigError(
-                "Adam.sparse_updates: not on a TPU, which compiles the whole step: how many rows a"
-                " batch touches is not known beforehand. Set it to False."
-            )
 
     def variables(self) -> dict[str, object]:
         """Every variable that a checkpoint must hold, by a name that is stable between runs.
@@ -172,7 +166,8 @@ class TrainStep:
         key = tf.random.experimental.stateless_fold_in(key, replica.replica_id_in_sync_group)
         scale = self.loss_scale.scale if self.loss_scale else tf.constant(1.0)
         gradients, sums = self._forward_backward(phase, batch, key, tf.convert_to_tensor(scale))
-        return _reduced(replica, gradients, sums)
+        static = self.decisions.devices.kind == "tpu"
+        return _reduced(replica, gradients, sums, static)
 
     def _sums_of_rows(self, phase: int, batch: Batch, key, scale):
         """Over a replica's rows: gradients of scale · Σ weight·loss, (loss, weight, correct).
@@ -267,14 +262,18 @@ def _zeros(shape) -> tf.Variable:
     return tf.Variable(tf.zeros(shape), trainable=False, aggregation=first, name="accumulator")
 
 
-def _reduced(replica, gradients: list, sums: list) -> tuple[list, list]:
-    """In a replica: both, summed over all replicas; gradients of rows remain rows."""
+def _reduced(replica, gradients: list, sums: list, static: bool) -> tuple[list, list]:
+    """In a replica: both, summed over all replicas; gradients of rows remain rows.
+
+    Args:
+      static: see `touched_rows.summed`.
+    """
     is_rows = [isinstance(gradient, tf.IndexedSlices) for gradient in gradients]
     dense = [g for g, rows in zip(gradients, is_rows, strict=True) if not rows]
     reduced = replica.all_reduce(_SUM, [*dense, *sums])
     dense, sums = iter(reduced[: len(dense)]), reduced[len(dense) :]
     return [
-        touched_rows.summed(gradient, replica) if rows else next(dense)
+        touched_rows.summed(gradient, replica, static) if rows else next(dense)
         for gradient, rows in zip(gradients, is_rows, strict=True)
     ], sums
 

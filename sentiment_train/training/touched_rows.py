@@ -8,6 +8,10 @@ seen rarely keeps its momentum until it is seen again, and is not moved by it in
 
 A row is touched if its gradient, summed over the batch and all replicas, is not 0; so padding and
 the rows that fill up a batch touch nothing, however many replicas there are.
+
+How many rows a batch touches is not known beforehand, and a TPU, which compiles the whole step,
+wants to know. There the gradient keeps as many places as the batch has look-ups; those that are
+left over have row 0 and a gradient of 0, and add 0 to it.
 """
 
 from __future__ import annotations
@@ -28,14 +32,16 @@ class _TouchedRows:
         place, rows, g = self._get_variable_index(variable), gradient.indices, gradient.values
         momentum, velocity = self._momentums[place], self._velocities[place]
         m, v = tf.gather(momentum.value, rows), tf.gather(velocity.value, rows)
-        m += (g - m) * (1.0 - self.beta_1)
-        v += (tf.square(g) - v) * (1.0 - self.beta_2)
-        self.assign(momentum, tf.IndexedSlices(m, rows))
-        self.assign(velocity, tf.IndexedSlices(v, rows))
+        touched = _touched(g)  # all, but for the places that are left over
+        to_m = tf.where(touched, (g - m) * (1.0 - self.beta_1), 0.0)
+        to_v = tf.where(touched, (tf.square(g) - v) * (1.0 - self.beta_2), 0.0)
+        self.assign_add(momentum, tf.IndexedSlices(to_m, rows))
+        self.assign_add(velocity, tf.IndexedSlices(to_v, rows))
+        m, v = m + to_m, v + to_v
         step = tf.cast(self.iterations, tf.float32) + 1.0
         v_hat = v / (1.0 - tf.pow(self.beta_2, step))
         move = learning_rate * self._mean(g, m, step) / (tf.sqrt(v_hat) + self._floor(step))
-        self.assign_sub(variable, tf.IndexedSlices(move, rows))
+        self.assign_sub(variable, tf.IndexedSlices(tf.where(touched, move, 0.0), rows))
 
 
 class AdamOfTouchedRows(_TouchedRows, keras.optimizers.Adam):
@@ -68,17 +74,41 @@ def in_float32(gradient, keep_rows: bool):
     return map_values(lambda values: tf.cast(values, tf.float32), gradient)
 
 
-def summed(gradient: tf.IndexedSlices, replica) -> tf.IndexedSlices:
-    """In a replica: the sum over all replicas, each touched row once, in the order of first use."""
+def summed(gradient: tf.IndexedSlices, replica, static: bool = False) -> tf.IndexedSlices:
+    """In a replica: the sum over all replicas, each touched row once.
+
+    Args:
+      static: whether the shapes must be known when the step is traced: the rows in rising order,
+        then places that are left over. Otherwise in the order of their first use.
+    """
     rows, values = gradient.indices, gradient.values
     if replica.num_replicas_in_sync > 1:
         rows, values = replica.all_gather(rows, axis=0), replica.all_gather(values, axis=0)
+    if static:
+        return tf.IndexedSlices(*_sum_of_equal_rows(values, rows), gradient.dense_shape)
     rows, place = tf.unique(rows)
     values = tf.math.unsorted_segment_sum(values, place, tf.size(rows))
-    touched = tf.reduce_any(values != 0.0, axis=tf.range(1, tf.rank(values)))
+    touched = tf.reshape(_touched(values), [-1])
     return tf.IndexedSlices(
         tf.boolean_mask(values, touched), tf.boolean_mask(rows, touched), gradient.dense_shape
     )
+
+
+def _sum_of_equal_rows(values, rows):
+    """`[n, d]` values of `[n]` rows, summed by row, with n places again: the rows that there are,
+    then zeros of row 0."""
+    order = tf.argsort(rows, stable=True)
+    rows = tf.gather(rows, order)
+    begins = tf.concat([[True], rows[1:] != rows[:-1]], axis=0)
+    place = tf.cumsum(tf.cast(begins, tf.int32)) - 1  # of each, among the rows that there are
+    values = tf.math.unsorted_segment_sum(tf.gather(values, order), place, rows.shape[0])
+    rows = tf.math.unsorted_segment_max(rows, place, rows.shape[0])  # of none: the least number
+    return values, tf.maximum(rows, 0)
+
+
+def _touched(values):
+    """`[n, d]` → `[n, 1]` bool."""
+    return tf.reduce_any(values != 0.0, axis=list(range(1, values.shape.rank)), keepdims=True)
 
 
 def map_values(function, gradient):

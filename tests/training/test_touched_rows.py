@@ -1,5 +1,7 @@
 """Sparse updates: the rows of a table that a batch touches move as ever, the others not at all."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from sentiment_train.errors import ConfigError
 from sentiment_train.layers.embedding import Embedding, Lookup
 from sentiment_train.layers.masking import SequenceMask
 from sentiment_train.layers.pooling import MeanPooling
-from sentiment_train.training import optimizers
+from sentiment_train.training import optimizers, touched_rows
 from sentiment_train.training.checkpoints import arrays_of, restore
 
 pytestmark = pytest.mark.usefixtures("tf")
@@ -115,6 +117,40 @@ def test_compiled_and_in_float16_it_goes_on_bit_for_bit_after_a_restore(trainer)
     before = tables(first)
     assert not np.isfinite(first.train(broken, range(8)).gradient_norm)
     assert_close(tables(first).values(), before.values())
+
+
+def as_on_a_tpu(t):
+    """Its step as it is traced there, where all shapes are known beforehand."""
+    decisions = t.step.decisions
+    devices = dataclasses.replace(decisions.devices, kind="tpu")
+    t.step.decisions = dataclasses.replace(decisions, devices=devices)
+    return t
+
+
+@pytest.mark.parametrize("kind", [optimizers.Adam, optimizers.Nadam])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_the_update_of_a_tpu_is_that_of_the_rows(trainer, kind, replicas):
+    steps = [range(0, 7), [*range(7, 12), FILLER, FILLER], [12], range(13, 20)]
+    rows = trainer(replicas, model=own_model, optimizer=sparse(kind), clip_norm=0.1)
+    fixed = as_on_a_tpu(trainer(replicas, model=own_model, optimizer=sparse(kind), clip_norm=0.1))
+    for step in steps:
+        np.testing.assert_allclose(fixed.train(SPLIT, step), rows.train(SPLIT, step), rtol=1e-6)
+    expected = arrays_of(rows.step.variables())
+    for name, array in arrays_of(fixed.step.variables()).items():
+        np.testing.assert_allclose(array, expected[name], rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_equal_rows_are_summed_into_as_many_places_as_there_were(tf):
+    rows = tf.constant([5, 2, 5, 9, 2, 5])
+    values = tf.constant([[1.0], [2.0], [10.0], [0.0], [20.0], [100.0]])
+    gradient = tf.IndexedSlices(values, rows, tf.constant([10, 1]))
+    one = tf.distribute.get_replica_context()
+    found = touched_rows.summed(gradient, one, static=True)
+    np.testing.assert_array_equal(found.indices, [2, 5, 9, 0, 0, 0])
+    np.testing.assert_array_equal(found.values[:, 0], [22, 111, 0, 0, 0, 0])
+    touched = touched_rows.summed(gradient, one)
+    np.testing.assert_array_equal(touched.indices, [5, 2])
+    np.testing.assert_array_equal(touched.values[:, 0], [111, 22])
 
 
 def whole_table_model():
