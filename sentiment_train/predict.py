@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import gzip
+import io
 import json
 import os
 import sys
@@ -22,6 +23,7 @@ from absl import app, flags
 from sentiment_train import quiet
 from sentiment_train.errors import DataError, UserError, did_you_mean
 from sentiment_train.export.read_back import load as load_saved_model
+from sentiment_train.replacing import is_remote, replace_file
 
 _SAVED_MODEL = flags.DEFINE_string("saved_model", None, "Directory of the SavedModel.")
 _TEXT = flags.DEFINE_multi_string("text", [], "A text; may be given several times.")
@@ -119,7 +121,7 @@ def _texts() -> Iterator[str]:
         raise DataError(
             f"--input={path}: expected a file ending in {', '.join(readers)}, with or without .gz."
         )
-    if not os.path.isfile(path):
+    if not is_remote(path) and not os.path.isfile(path):
         raise DataError(f"--input={path}: there is no such file.")
     try:
         return iter([*_TEXT.value, *readers[kind](path)])
@@ -128,8 +130,21 @@ def _texts() -> Iterator[str]:
 
 
 def _open(path: str):
-    opener = gzip.open if path.endswith(".gz") else open
-    return opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
+    """A file of this machine as it is read, one of an object store as a whole."""
+    raw = io.BytesIO(_remote_bytes(path)) if is_remote(path) else io.FileIO(path)
+    file = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else io.BufferedReader(raw)
+    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _remote_bytes(path: str) -> bytes:
+    quiet.import_tensorflow()
+    import tensorflow as tf
+
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return file.read()
+    except tf.errors.OpError as error:
+        raise DataError(f"--input={path}: {error.message}") from None
 
 
 def _lines(path: str) -> Iterator[str]:
@@ -179,6 +194,11 @@ def _output():
         yield sys.stdout.write
         sys.stdout.flush()
         return
+    if is_remote(_OUTPUT.value):
+        answers = io.StringIO()
+        yield answers.write
+        _write_remote(_OUTPUT.value, answers.getvalue())
+        return
     partial = f"{_OUTPUT.value}.partial"
     try:
         with open(partial, "w", encoding="utf-8") as file:
@@ -189,6 +209,15 @@ def _output():
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(partial)
+
+
+def _write_remote(path: str, text: str) -> None:
+    import tensorflow as tf
+
+    try:
+        replace_file(path, text.encode())
+    except tf.errors.OpError as error:
+        raise DataError(f"--output={path}: {error.message}") from None
 
 
 def run() -> None:

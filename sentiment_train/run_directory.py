@@ -17,6 +17,7 @@ import pathlib
 from collections.abc import Callable, Iterator
 
 from sentiment_train.errors import RunError
+from sentiment_train.replacing import is_remote, names_in, replace_file
 
 _SHOWN_DIFFERENCES = 20
 
@@ -43,7 +44,7 @@ class RunDirectory:
           RunError: if another process holds it, or if the directory cannot be made.
         """
         self._make()
-        if "://" in self.path:  # object stores have no locks; docs/troubleshooting.md says so
+        if is_remote(self.path):  # object stores have no locks; docs/troubleshooting.md says so
             yield
             return
         import filelock
@@ -126,11 +127,8 @@ class RunDirectory:
         return self.status == "done" or self._has_checkpoints()
 
     def _has_checkpoints(self) -> bool:
-        import tensorflow as tf
-
         folder = self.file("checkpoints")  # listed, not globbed: a path may hold a bracket
-        steps = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
-        return any(tf.io.gfile.exists(f"{folder}/{s.rstrip('/')}/manifest.json") for s in steps)
+        return any("manifest.json" in names_in(f"{folder}/{step}") for step in names_in(folder))
 
     @property
     def status(self) -> str:
@@ -165,13 +163,8 @@ class RunDirectory:
         """
         import tensorflow as tf
 
-        partial = self.file(f"{name}.partial")
         try:
-            if tf.io.gfile.exists(partial):
-                tf.io.gfile.remove(partial)  # ram:// would append to it
-            with tf.io.gfile.GFile(partial, "wb") as file:
-                file.write(text.encode())
-            tf.io.gfile.rename(partial, self.file(name), overwrite=True)
+            replace_file(self.file(name), text.encode())
         except (OSError, tf.errors.OpError) as error:
             reason = getattr(error, "message", error)
             raise RunError(f"Cannot write {self.file(name)}: {reason}. {self._elsewhere}") from None

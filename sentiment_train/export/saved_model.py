@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 from sentiment_train.errors import RunError
+from sentiment_train.replacing import is_remote, replace_folder
 
 GOLDEN_TEXTS = (
     b"A wonderful film, I laughed and cried.",
@@ -34,6 +38,7 @@ def export(module, directory: str, live: np.ndarray, tolerance: float) -> str:
 
     Args:
       module: a `ServingModule` or a `LanguageServingModule`.
+      directory: on a disk, or on a file system that only `tf.io.gfile` knows (`gs://`).
       live: `[len(GOLDEN_TEXTS), …]` outputs of the trained model for GOLDEN_TEXTS.
       tolerance: largest allowed difference of the output that is checked; relative to the
         output where that is above 1.
@@ -44,24 +49,51 @@ def export(module, directory: str, live: np.ndarray, tolerance: float) -> str:
     Raises:
       RunError: if it cannot be written, or if what is read back disagrees with `live`.
     """
-    partial, old = f"{directory}.partial", f"{directory}.old"
+
+    def write(aside: str) -> str:
+        tf.saved_model.save(module, aside, signatures=module.signatures())
+        return _verify(aside, module.checked, module.expected(live), tolerance)
+
+    place = _through_a_local_folder if is_remote(directory) else _beside
     try:
-        if tf.io.gfile.exists(old) and not tf.io.gfile.exists(directory):
-            tf.io.gfile.rename(old, directory)  # cut off between the two renames below
-        for leftover in (partial, old):
-            if tf.io.gfile.exists(leftover):
-                tf.io.gfile.rmtree(leftover)
-        tf.saved_model.save(module, partial, signatures=module.signatures())
-        needs = _verify(partial, module.checked, module.expected(live), tolerance)
-        if tf.io.gfile.exists(directory):
-            tf.io.gfile.rename(directory, old)
-        tf.io.gfile.rename(partial, directory)
-        if tf.io.gfile.exists(old):
-            tf.io.gfile.rmtree(old)
-        return needs
+        return place(directory, write)
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "message", error)
         raise RunError(f"Cannot write {directory}: {reason}. Run --mode=export again.") from None
+
+
+def _beside(directory: str, write: Callable[[str], str]) -> str:
+    """Lets it be written beside `directory`, then renames twice; gives what `write` gives."""
+    partial, old = f"{directory}.partial", f"{directory}.old"
+    if tf.io.gfile.exists(old) and not tf.io.gfile.exists(directory):
+        tf.io.gfile.rename(old, directory)  # cut off between the two renames below
+    for leftover in (partial, old):
+        if tf.io.gfile.exists(leftover):
+            tf.io.gfile.rmtree(leftover)
+    needs = write(partial)
+    if tf.io.gfile.exists(directory):
+        tf.io.gfile.rename(directory, old)
+    tf.io.gfile.rename(partial, directory)
+    if tf.io.gfile.exists(old):
+        tf.io.gfile.rmtree(old)
+    return needs
+
+
+def _through_a_local_folder(directory: str, write: Callable[[str], str]) -> str:
+    """Lets it be written on a disk, then copies it: no fresh process sees `ram://`, and an object
+    store cannot rename a folder. Gives what `write` gives."""
+    local = tempfile.mkdtemp(prefix="saved_model_")
+    keep = False
+    try:
+        needs = write(f"{local}/saved_model")
+        replace_folder(f"{local}/saved_model", directory, last="saved_model.pb")
+        return needs
+    except RunError:
+        keep = True  # it disagrees with the trained one, and its place is in the message
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(local, ignore_errors=True)
 
 
 def _verify(directory: str, output: str, live: np.ndarray, tolerance: float) -> str:

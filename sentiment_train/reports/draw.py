@@ -1,4 +1,4 @@
-"""Draws the report of a finished run again, without TensorFlow.
+"""Draws the report of a finished run again; of one on a disk without TensorFlow.
 
 python -m sentiment_train.reports.draw --model_dir=runs/bilstm
 """
@@ -9,42 +9,71 @@ import json
 import os
 import pathlib
 import sys
+from collections.abc import Callable
 
 from absl import app, flags
 
 from sentiment_train.errors import RunError, UserError
+from sentiment_train.replacing import is_remote
 from sentiment_train.reports.story import STORY, compose
+from sentiment_train.run_directory import RunDirectory
 
 
-def draw(directory: pathlib.Path) -> list[pathlib.Path]:
-    """Writes both files of a local run directory anew; gives their paths.
+def draw(directory: str | os.PathLike) -> list[str]:
+    """Writes both files of a run directory anew; gives their paths.
+
+    TensorFlow is imported only for a directory that is on no disk (`gs://`).
 
     Raises:
       RunError: if the run has no report, or it cannot be read or written.
     """
+    run = RunDirectory(os.fspath(directory))
+    read, write = (run.read, run.write) if is_remote(run.path) else _on_disk(run)
+    results, story = (_values(run, name, read(name)) for name in ("results.json", STORY))
+    if (history := read("metrics.jsonl")) is None:
+        raise _missing(run, "metrics.jsonl")
+    written = compose(results, story, history)
+    for name, text in written.items():
+        write(name, text)
+    return [run.file(name) for name in written]
+
+
+def _values(run: RunDirectory, name: str, text: str | None) -> dict:
+    if text is None:
+        raise _missing(run, name)
     try:
-        results, story = (
-            json.loads((directory / name).read_text(encoding="utf-8"))
-            for name in ("results.json", STORY)
-        )
-        metric_lines = (directory / "metrics.jsonl").read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise RunError(
-            f"{error.filename} is not there: only a run that was trained to its end, with"
-            " Experiment.report, has a report to draw."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"Cannot read the results in {directory}: {error}") from None
-    written = []
-    for name, text in compose(results, story, metric_lines).items():
-        partial = directory / f"{name}.partial"
+        return json.loads(text)
+    except ValueError as error:
+        raise RunError(f"Cannot read the results in {run.path}: {error}") from None
+
+
+def _missing(run: RunDirectory, name: str) -> RunError:
+    return RunError(
+        f"{run.file(name)} is not there: only a run that was trained to its end, with"
+        " Experiment.report, has a report to draw."
+    )
+
+
+def _on_disk(run: RunDirectory) -> tuple[Callable, Callable]:
+    """`run.read` and `run.write`, without TensorFlow."""
+
+    def read(name: str) -> str | None:
+        try:
+            return pathlib.Path(run.file(name)).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise RunError(f"Cannot read the results in {run.path}: {error}") from None
+
+    def write(name: str, text: str) -> None:
+        partial = pathlib.Path(run.file(f"{name}.partial"))
         try:
             partial.write_text(text, encoding="utf-8")
-            os.replace(partial, directory / name)
+            os.replace(partial, run.file(name))
         except OSError as error:
-            raise RunError(f"Cannot write {directory / name}: {error.strerror}.") from None
-        written.append(directory / name)
-    return written
+            raise RunError(f"Cannot write {run.file(name)}: {error.strerror}.") from None
+
+    return read, write
 
 
 def main(argv) -> int:
@@ -52,9 +81,9 @@ def main(argv) -> int:
         if len(argv) > 1:
             raise UserError(f"unexpected argument '{argv[1]}'; the directory goes into --model_dir")
         name = flags.FLAGS.model_dir
-        if not name or "://" in name:
-            raise UserError("--model_dir=DIR is needed, a local directory")
-        for path in draw(pathlib.Path(name).expanduser()):
+        if not name:
+            raise UserError("--model_dir=DIR is needed")
+        for path in draw(os.path.expanduser(name)):
             print(f"written    {path}")
     except UserError as error:
         print(f"error: {error.message}", file=sys.stderr)
@@ -63,5 +92,5 @@ def main(argv) -> int:
 
 
 if __name__ == "__main__":  # not before: a process may import this and `sentiment_train.main`
-    flags.DEFINE_string("model_dir", None, "The run directory, a local one.")
+    flags.DEFINE_string("model_dir", None, "The run directory.")
     app.run(main)

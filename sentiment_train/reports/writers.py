@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable
 
 from sentiment_train.errors import RunError
+from sentiment_train.replacing import replace_file
 from sentiment_train.reports.console import Console
 
 _TEXT_PLUGIN = "text"
+_LOGS_OF_VERTEX = "AIP_TENSORBOARD_LOG_DIR"
 
 
 class MetricWriter:
     """Writes scalars of a step to both; made anew by every process of a run.
 
     Args:
-      tensorboard: directory of the event files.
+      tensorboard: directory of the event files. A job of Vertex AI with a TensorBoard instance
+        names another one in `AIP_TENSORBOARD_LOG_DIR`: only what is there gets into the instance.
       lines: path of the JSON lines file.
       files: `tf.io.gfile` or a module like it.
     """
@@ -28,7 +32,7 @@ class MetricWriter:
     def __init__(self, tensorboard: str, lines: str, files):
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        self._events = EventFileWriter(tensorboard)
+        self._events = EventFileWriter(os.environ.get(_LOGS_OF_VERTEX, tensorboard).rstrip("/"))
         self._path, self._files = lines, files
 
     def go_on_after(self, step: int) -> None:
@@ -41,9 +45,8 @@ class MetricWriter:
             return
         with self._files.GFile(self._path, "r") as file:
             kept = [line for line in file.read().split("\n") if _step_of(line) <= step]
-        with self._files.GFile(f"{self._path}.partial", "w") as file:
-            file.write("".join(f"{line}\n" for line in kept))
-        self._files.rename(f"{self._path}.partial", self._path, overwrite=True)
+        text = "".join(f"{line}\n" for line in kept)
+        replace_file(self._path, text.encode(), self._files)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """One point of each curve, e.g. `{"train/loss": 0.3}`."""

@@ -1,9 +1,10 @@
 """An export counts when a fresh process has answered the golden texts as the live model does."""
 
-import os
+import uuid
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from sentiment_train.errors import RunError
 from sentiment_train.export.saved_model import GOLDEN_TEXTS, export
@@ -12,32 +13,42 @@ pytestmark = pytest.mark.usefixtures("tf")
 
 
 def contents(directory):
+    """`{path: bytes}` of all files in it."""
+    files = tf.io.gfile
     return {
-        os.path.relpath(os.path.join(folder, name), directory): open(
-            os.path.join(folder, name), "rb"
-        ).read()
-        for folder, _, names in os.walk(directory)
+        f"{folder}/{name}"[len(directory) :]: files.GFile(f"{folder}/{name}", "rb").read()
+        for folder, _, names in files.walk(directory)
         for name in names
     }
 
 
-def test_the_new_one_replaces_the_old_one_only_if_it_is_right(tf, served, tmp_path):
+@pytest.mark.parametrize("place", ["local", "ram"])
+def test_the_new_one_replaces_the_old_one_only_if_it_is_right(served, tmp_path, place):
     """One test, because each fresh process takes seconds."""
-    s, directory = served(), tmp_path / "saved_model"
+    folder = str(tmp_path) if place == "local" else f"ram://{uuid.uuid4().hex}"
+    s, directory = served(), f"{folder}/saved_model"
     live = s.live(GOLDEN_TEXTS)
-    directory.mkdir()
-    (directory / "old").write_text("the one before")
+    tf.io.gfile.makedirs(f"{directory}/variables")
+    for name in ("old", "saved_model.pb", "variables/old"):
+        with tf.io.gfile.GFile(f"{directory}/{name}", "w") as file:
+            file.write("the one before")
     before = contents(directory)
 
     wrong = live.copy()
     wrong[7] += 1e-3
-    with pytest.raises(RunError, match=r"disagrees with the trained one by .* was left in"):
-        export(s.module, str(directory), wrong, 1e-5)
+    with pytest.raises(
+        RunError, match=r"disagrees with the trained one by .* was left in"
+    ) as error:
+        export(s.module, directory, wrong, 1e-5)
     assert contents(directory) == before
+    left = error.value.message.rpartition("was left in ")[2].rstrip(".")
+    assert tf.io.gfile.exists(f"{left}/saved_model.pb")
+    tf.io.gfile.rmtree(left)
 
-    export(s.module, str(directory), live, 1e-5)
-    assert sorted(os.listdir(tmp_path)) == ["saved_model"]  # nothing is left beside it
-    serve = tf.saved_model.load(str(directory)).signatures["serving_default"]
+    export(s.module, directory, live, 1e-5)
+    assert tf.io.gfile.listdir(folder) == ["saved_model"]  # nothing is left beside it
+    assert not {"/old", "/variables/old"} & contents(directory).keys()
+    serve = tf.saved_model.load(directory).signatures["serving_default"]
     answer = serve(text=tf.constant(GOLDEN_TEXTS))["logits"]
     np.testing.assert_allclose(answer, live, atol=1e-5)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
 from sentiment_train.reports.hparams import HparamsWriter, value_of
@@ -10,16 +12,26 @@ AXES = {"batch_size": ("16", "32"), "cell": ("gru", "lstm"), "units": ("(64,)", 
 TAGS = ["validation/accuracy", "test/accuracy"]
 
 
+@pytest.fixture(params=["local", "ram"])
+def folder(request, tmp_path, tf):
+    """An empty place on the disk and in TensorFlow's memory file system."""
+    if request.param == "local":
+        return str(tmp_path)
+    path = f"ram://{uuid.uuid4().hex}"
+    tf.io.gfile.makedirs(path)
+    return path
+
+
 @pytest.fixture
-def write(tmp_path, tf):
+def write(folder, tf):
     def write(axes=AXES):
-        return HparamsWriter(str(tmp_path / "hparams"), tf.io.gfile, axes, TAGS)
+        return HparamsWriter(f"{folder}/hparams", tf.io.gfile, axes, TAGS)
 
     return write
 
 
 @pytest.fixture
-def read(tmp_path):
+def read(folder):
     """`(experiment, session groups)` of everything below the directory of the sweep."""
 
     def read():
@@ -30,9 +42,9 @@ def read(tmp_path):
         from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
         from tensorboard.plugins.hparams.get_experiment import Handler
 
-        multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path))
+        multiplexer = EventMultiplexer().AddRunsFromDirectory(folder)
         multiplexer.Reload()
-        provider = MultiplexerDataProvider(multiplexer, str(tmp_path))
+        provider = MultiplexerDataProvider(multiplexer, folder)
         backend = backend_context.Context(base_plugin.TBContext(data_provider=provider))
         request = context.RequestContext()
         statuses = [

@@ -1,5 +1,6 @@
 import json
 import math
+import uuid
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -12,7 +13,7 @@ class Run:
     """A run directory, written by one process after the other."""
 
     def __init__(self, directory, files):
-        self.events, self.lines = str(directory / "tensorboard"), str(directory / "metrics.jsonl")
+        self.events, self.lines = f"{directory}/tensorboard", f"{directory}/metrics.jsonl"
         self._files = files
 
     def write(self, after, values, texts=()):
@@ -32,13 +33,16 @@ class Run:
         return {event.step: event.value for event in self.accumulated().Scalars(tag)}
 
     def json_lines(self):
-        with open(self.lines) as file:
+        with self._files.GFile(self.lines) as file:
             return [json.loads(line) for line in file]
 
 
-@pytest.fixture
-def run(tf, tmp_path):
-    return Run(tmp_path, tf.io.gfile)
+@pytest.fixture(params=["local", "ram"])
+def run(request, tf, tmp_path):
+    """On the disk and in TensorFlow's memory file system."""
+    directory = tmp_path if request.param == "local" else f"ram://{uuid.uuid4().hex}"
+    tf.io.gfile.makedirs(str(directory))
+    return Run(directory, tf.io.gfile)
 
 
 def test_scalars_can_be_read_back_from_both(run):
@@ -50,6 +54,15 @@ def test_scalars_can_be_read_back_from_both(run):
         {"step": 1, "train/loss": 0.75, "train/accuracy": 0.25},
         {"step": 2, "train/loss": 0.5, "train/accuracy": 0.5},
     ]
+
+
+def test_a_job_of_vertex_ai_has_its_events_where_they_are_collected(run, monkeypatch):
+    elsewhere = run.events.replace("tensorboard", "logs")
+    monkeypatch.setenv("AIP_TENSORBOARD_LOG_DIR", f"{elsewhere}/")
+    run.write(0, {1: 0.75})
+    run.events = elsewhere
+    assert run.curve() == {1: 0.75}
+    assert [line["step"] for line in run.json_lines()] == [1]
 
 
 def test_a_text_can_be_read_back(run):
@@ -79,10 +92,14 @@ def test_starting_again_forgets_everything(run):
 
 
 @pytest.mark.parametrize("torn", ['{"step": 3, "train/lo', "{", '{"step": 3}garbage', "[3]", "3"])
-def test_a_half_written_last_line_is_dropped(run, torn):
+def test_a_half_written_last_line_is_dropped(run, tf, torn):
     run.write(0, {1: 0.5, 2: 0.5})
-    with open(run.lines, "a") as file:
-        file.write(torn)
+    for name, text in (
+        (run.lines, torn),
+        (f"{run.lines}.partial", "of a process that was cut off"),
+    ):
+        with tf.io.gfile.GFile(name, "a") as file:
+            file.write(text)
     run.write(3, {4: 0.25})
     assert [line["step"] for line in run.json_lines()] == [1, 2, 4]
 
@@ -93,8 +110,7 @@ def test_a_number_that_is_not_finite_is_written(run):
     assert math.isnan(run.json_lines()[0]["train/loss"])
 
 
-def test_what_was_flushed_is_there_before_the_end(tf, tmp_path):
-    run = Run(tmp_path, tf.io.gfile)
+def test_what_was_flushed_is_there_before_the_end(run, tf):
     writer = MetricWriter(run.events, run.lines, tf.io.gfile)
     writer.scalars(1, {"train/loss": 0.5})
     writer.flush()

@@ -27,7 +27,7 @@ ARRAYS = {
     "narrow": np.array([1.5, np.inf], np.float16),
 }
 MADE_OF = {"data": "ab12", "vocabulary": "cd34"}
-FULL = TrainingState(7, 2, 3, 9, 11, 1.1, 6, 5, 0.1 + 0.2, 1, True, 0.7)
+FULL = TrainingState(7, 2, 3, 9, 11, 1.1, 6, 5, 0.1 + 0.2, 1, True, 0.7, 13)
 
 
 class Saved:
@@ -79,10 +79,11 @@ def test_a_checkpoint_comes_back_as_it_was(saved):
         np.testing.assert_array_equal(found.arrays[name], array)
 
 
-def test_a_state_from_before_the_spread_was_measured_is_read_and_nothing_else_may_be_missing():
+def test_a_state_without_what_was_added_later_is_read_and_nothing_else_may_be_missing():
     values = FULL.as_dict()
-    del values["spread_at_start"]
-    assert TrainingState.from_dict(values) == dataclasses.replace(FULL, spread_at_start=-1.0)
+    del values["spread_at_start"], values["stream_position"]
+    before = dataclasses.replace(FULL, spread_at_start=-1.0, stream_position=0)
+    assert TrainingState.from_dict(values) == before
     for wrong in ({**values, "more": 1}, {n: v for n, v in values.items() if n != "epoch"}):
         with pytest.raises(TypeError, match="expected the fields"):
             TrainingState.from_dict(wrong)
@@ -276,8 +277,9 @@ def test_saving_the_same_step_again_replaces_it(saved):
     assert (found.state.best_step, list(found.arrays)) == (10, ["x"])
 
 
-def test_while_a_step_is_saved_again_the_first_one_stays_readable(saved):
+def test_while_a_step_is_saved_again_the_first_one_stays_readable(tmp_path):
     """The variables are the same then; only the state has changed, by an evaluation."""
+    saved = Saved(tmp_path / "checkpoints")
     saved.save(10)
     # A folder is in the way: the disk fails before the new manifest is written.
     gfile.makedirs(saved.path(10, "manifest.json.partial"))
