@@ -168,9 +168,8 @@ def _check_free(port: int) -> None:
     try:
         socket.create_server(("", port)).close()
     except OSError as error:
-        raise ConfigError(
-            f"Port {port} cannot be used: {error.strerror}. Name another one."
-        ) from None
+        why = os.strerror(error.errno) if error.errno else error
+        raise ConfigError(f"Port {port} cannot be used: {why}. Name another one.") from None
 
 
 def _on_signals() -> threading.Event:

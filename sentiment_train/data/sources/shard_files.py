@@ -79,4 +79,4 @@ def size_and_head(path: str) -> tuple[int, str]:
 def first_line(error) -> str:
     """What an error of TensorFlow says, without its node and traceback."""
     text = str(error.message).strip().splitlines()[0]
-    return text.rpartition("}} ")[2]
+    return text.rpartition("}} ")[2].partition(" [Op:")[0]

@@ -12,6 +12,7 @@ a stream is.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sentiment_train.data.batches import RowSlice
@@ -43,6 +44,16 @@ class BlockRules:
     def blocks_per_epoch(self) -> int:
         return -(-len(self.paths) // self.shards_at_a_time)
 
+    def paths_of(self, blocks: Iterable[int]) -> list[str]:
+        """The shards of some blocks, as the graph reads them."""
+        paths = []
+        for block in blocks:
+            epoch, place = divmod(block, self.blocks_per_epoch)
+            order = rows.order_of_shards(self.seed, epoch, len(self.paths))
+            first = place * self.shards_at_a_time
+            paths += [self.paths[i] for i in order[first : first + self.shards_at_a_time]]
+        return paths
+
     @property
     def workers(self) -> int:
         return self.slices.replicas // self.slices.local_replicas
@@ -71,6 +82,14 @@ def stream_of(rules: BlockRules, encoder: FittedEncoder, block: int, skipped: in
     import tensorflow as tf
 
     rows.register()
+    # Nothing here is Python that would have to be converted, which takes longer than all the rest.
+    make = tf.autograph.experimental.do_not_convert(_stream_of)
+    return make(rules, encoder, block, skipped, shared)
+
+
+def _stream_of(rules: BlockRules, encoder: FittedEncoder, block: int, skipped: int, shared: bool):
+    import tensorflow as tf
+
     places = tf.data.Dataset.from_tensors(tf.constant([0, 1], tf.int64))
     if shared:  # tf.data service puts in which worker of how many it is
         hint = tf.data.experimental.SHARD_HINT

@@ -5,6 +5,7 @@ Where a stream is, is one number: block · 2³² + elements used of it (see `blo
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from sentiment_train.data.batches import RowSlice
 from sentiment_train.data.bucketing import BucketTable
 from sentiment_train.data.encoders import FittedWordEncoder
-from sentiment_train.data.sources.shard_files import first_line, is_tfrecord
+from sentiment_train.data.sources.shard_files import first_line, is_tfrecord, rows_of
 from sentiment_train.data.sources.shards import Shards
 from sentiment_train.data.streaming import rows
 from sentiment_train.data.streaming.blocks import BlockRules, stream_of
@@ -24,7 +25,7 @@ from sentiment_train.schema import Batch, FittedEncoder
 
 _BLOCK = 1 << 32
 _AHEAD = 2  # batches that wait for the training step
-_SECONDS_UNTIL_ASKED = 10  # whether the service is alive, while no batch comes
+_SECONDS_UNTIL_ASKED = 5  # whether the service is alive, while no batch comes
 _SECONDS_UNTIL_GIVEN_UP = 600
 _REPORTED_PROBLEMS = 5
 
@@ -72,6 +73,8 @@ class Stream:
     ):
         check_encoder(encoder, source.service)
         paths = tuple(source.shards())
+        if source.service:  # data workers have other working directories
+            paths = tuple(path if "://" in path else os.path.abspath(path) for path in paths)
         tfrecord = is_tfrecord(paths[0])
         self._encoder = _without_files(encoder)
         self._source, self._job, self._warn, self._feeds = source, job, warn, 0
@@ -99,7 +102,7 @@ class Stream:
         service = Service(self._source.service) if self._source.service else None
         place = _Place(self._rules.blocks_per_epoch, *divmod(stream_position, _BLOCK))
         before = None
-        for element in self._good(self._elements(stream_position, service), place, service):
+        for element in self._good(self._elements(stream_position, place, service), place, service):
             epoch = place.epoch  # of the stream, now that this element has come
             if before is not None:
                 yield self._streamed(*before, ends_epoch=epoch > before[2])
@@ -139,7 +142,9 @@ class Stream:
             more = " (more will not be told)" if self.bad_rows == _REPORTED_PROBLEMS else ""
             self._warn(f"skipped {problem}{more}")
 
-    def _elements(self, stream_position: int, service: Service | None) -> Iterator[dict]:
+    def _elements(
+        self, stream_position: int, place: _Place, service: Service | None
+    ) -> Iterator[dict]:
         """What the data set gives, made ahead in a thread: it may wait for another machine."""
         if service is not None:
             service.wait()
@@ -154,7 +159,7 @@ class Stream:
                 if kind == "element":
                     yield value
                 else:
-                    raise self._error_of(value, service)
+                    raise self._error_of(value, place, service)
         finally:
             ended.set()
 
@@ -188,7 +193,7 @@ class Stream:
             )
         )
 
-    def _error_of(self, error: Exception, service: Service | None) -> Exception:
+    def _error_of(self, error: Exception, place: _Place, service: Service | None) -> Exception:
         """One sentence for what went wrong in the pipeline, unless it is a defect of ours."""
         import tensorflow as tf
 
@@ -200,6 +205,10 @@ class Stream:
                 " them with scripts/data_service.sh, of the same version."
             )
         if isinstance(error, tf.errors.DataLossError | tf.errors.NotFoundError):
+            for path in self._rules.paths_of(place.blocks_at_work()):
+                list(rows_of(path))  # raises the error that names the file
+            if service is not None:
+                return service.gone(first_line(error))
             return DataError(f"A shard cannot be read: {first_line(error)}")
         return error
 
@@ -221,6 +230,11 @@ class _Place:
     def epoch(self) -> int:
         """That of the data worker that has come the least far."""
         return min(self._blocks.values(), default=self._first) // self._per_epoch
+
+    def blocks_at_work(self) -> range:
+        """Those that may be read just now, a little ahead of the last element."""
+        blocks = self._blocks.values() or [self._first]
+        return range(min(blocks), max(blocks) + len(blocks) + _AHEAD)
 
     def after(self) -> int:
         """Where to go on after the last element: exactly there, if there is one data worker, else
