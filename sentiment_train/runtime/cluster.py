@@ -61,7 +61,7 @@ def from_environment() -> Cluster:
             return Cluster()
     try:
         config = json.loads(text)
-        members = {kind: list(hosts) for kind, hosts in dict(config["cluster"]).items()}
+        members = {kind: list(hosts) for kind, hosts in config["cluster"].items()}
         kind, index = config["task"]["type"], int(str(config["task"]["index"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{name} is not of the form {example}: {error!r}") from None

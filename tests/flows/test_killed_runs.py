@@ -33,15 +33,10 @@ def runs(tmp_path_factory, cache) -> Program:
 
 @pytest.fixture(scope="module")
 def undisturbed(runs) -> str:
-    """The digest of the final weights of a run that was never stopped."""
-    assert runs.finish("undisturbed") == 0, runs.log("undisturbed")
+    """The digest of the final weights of a run that was never stopped, in a cold process: the
+    others are warm, share its `hash()` seed with none, and still must end with these weights."""
+    assert runs.finish_cold("undisturbed") == 0, runs.log("undisturbed")
     return runs.results("undisturbed")["weights_sha256"]
-
-
-def has_logged(runs: Program, run: str, step: int):
-    """A condition: the training metrics of a step are written (its evaluation comes after)."""
-    path = runs.folder / run / "metrics.jsonl"
-    return lambda: path.exists() and f'{{"step": {step}, "train' in path.read_text()
 
 
 def is_saving(runs: Program, run: str, from_step: int):
@@ -60,12 +55,12 @@ def is_saving(runs: Program, run: str, from_step: int):
 @pytest.mark.parametrize(
     ("run", "moments"),
     [
-        ("mid_epoch", [lambda r: has_logged(r, "mid_epoch", 8)]),
+        ("mid_epoch", [lambda r: r.has_logged("mid_epoch", 8)]),
         ("saving", [lambda r: is_saving(r, "saving", 6)]),
-        ("evaluating", [lambda r: has_logged(r, "evaluating", 10)]),
+        ("evaluating", [lambda r: r.has_logged("evaluating", 10)]),
         (
             "twice",
-            [lambda r: has_logged(r, "twice", 5), lambda r: is_saving(r, "twice", 12)],
+            [lambda r: r.has_logged("twice", 5), lambda r: is_saving(r, "twice", 12)],
         ),
     ],
 )
@@ -84,7 +79,7 @@ def test_sigkill_then_the_same_command_gives_the_same_weights(runs, undisturbed,
 @pytest.mark.parametrize(("run", "step"), [("asked", 8), ("asked_in_evaluation", 10)])
 def test_sigterm_saves_at_once_and_says_resume_me(runs, undisturbed, run, step):
     process = runs.start(run)
-    wait_until(has_logged(runs, run, step), process)
+    wait_until(runs.has_logged(run, step), process)
     process.terminate()
     assert process.wait(timeout=60) == 75
     assert "The same command goes on from there." in runs.log(run)
@@ -110,7 +105,7 @@ def test_sigkill_while_exporting_then_the_same_command_exports(runs, undisturbed
 
 def test_a_damaged_newest_checkpoint_is_passed_over(runs, undisturbed):
     process = runs.start("damaged")
-    wait_until(has_logged(runs, "damaged", 8), process)
+    wait_until(runs.has_logged("damaged", 8), process)
     process.terminate()
     process.wait(timeout=60)
     newest = sorted((runs.folder / "damaged" / "checkpoints").glob("step-*"))[-1]

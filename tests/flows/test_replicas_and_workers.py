@@ -1,50 +1,80 @@
-"""One replica, several replicas and several workers are the same run."""
+"""One replica, several replicas and several workers are the same run, also one after the other."""
 
 from __future__ import annotations
 
 import json
-import socket
+import signal
 
 import pytest
+from program import SMALL, Program, Workers, wait_until
+
+# Batches of 37 rows: never divisible, and the last ones leave a replica without any example.
+UNEVEN = (
+    SMALL
+    + """
+Buckets.batch_size = 37
+Buckets.count = 3
+Validation.every = '6 steps'
+"""
+)
+WAYS = {
+    "two_replicas": (1, "Runtime.logical_cpus = 2"),
+    "two_workers": (2, "Experiment.report = @Report()"),  # the chief alone writes it
+    "four_workers": (4, "Experiment.report = None"),
+}
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, cache) -> Program:
+    program = Program(tmp_path_factory.mktemp("runs"), cache, UNEVEN)
+    assert program.finish("one") == 0, program.log("one")
+    return program
 
 
-def test_replicas_and_workers_give_the_losses_of_one_replica(program):
-    # Batches of 37 rows: never divisible, and the last ones leave a replica without any example.
-    flags = ["--gin_bindings=Buckets.batch_size = 37", "--gin_bindings=Buckets.count = 3"]
-    assert program.finish("one", *flags) == 0, program.log("one")
+def assert_same_numbers(runs: Program, run: str) -> None:
+    """Of every step and every evaluation, as the run with one replica has them."""
+    expected, found = runs.metrics("one"), runs.metrics(run)
+    assert found.keys() == expected.keys()
+    for point, value in found.items():
+        assert value == pytest.approx(expected[point], rel=1e-5, abs=1e-7), (run, point)
+    for split in ("validation", "test"):
+        metrics, wanted = runs.results(run)[split], runs.results("one")[split]
+        assert metrics == pytest.approx(wanted, rel=1e-5)
 
-    three = "--gin_bindings=Runtime.logical_cpus = 3"
-    assert program.finish("replicas", *flags, three) == 0, program.log("replicas")
 
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    workers = []
-    for index in range(2):
-        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        strategy = "--gin_bindings=Runtime.strategy = 'multi_worker'"
-        report = "--gin_bindings=Experiment.report = @Report()"  # the chief alone writes it
-        given = (*flags, strategy, report)
-        workers.append(program.start("workers", *given, TF_CONFIG=json.dumps(task)))
-    assert [worker.wait(timeout=240) for worker in workers] == [0, 0], program.log("workers")
+@pytest.mark.parametrize("way", WAYS)
+def test_replicas_and_workers_give_the_numbers_of_one_replica(runs, way):
+    count, binding = WAYS[way]
+    flag = f"--gin_bindings={binding}"
+    if count == 1:
+        assert runs.finish(way, flag) == 0, runs.log(way)
+    else:
+        workers = Workers(runs, way, count, flag)
+        assert workers.wait() == [0] * count, workers.logs()
+    assert_same_numbers(runs, way)
+    results = runs.results(way)
+    assert results["replicas"] == max(count, 2)
+    assert (runs.folder / way / "report.html").exists() == (way == "two_workers")
+    if way == "two_workers":
+        assert results["baseline"]["accuracy"] > 0.7
 
-    expected = program.metrics("one")
-    for run in ("replicas", "workers"):
-        assert program.metrics(run).keys() == expected.keys()
-        for point, value in program.metrics(run).items():
-            assert value == pytest.approx(expected[point], rel=1e-5, abs=1e-7), (run, point)
-        for split in ("validation", "test"):
-            found, wanted = program.results(run)[split], program.results("one")[split]
-            assert found == pytest.approx(wanted, rel=1e-5)
-    assert program.results("replicas")["replicas"] == 3
-    assert program.results("workers")["replicas"] == 2
-    assert program.results("workers")["baseline"]["accuracy"] > 0.7
-    assert (program.folder / "workers" / "report.html").exists()
+
+def test_workers_evaluate_the_weights_of_one_replica_to_the_same_numbers(runs):
+    workers = Workers(runs, "one", 2, "--mode=evaluate")
+    assert workers.wait() == [0, 0], workers.logs()
+    found = json.loads((runs.folder / "one" / "evaluation.json").read_text())
+    for split in ("validation", "test"):
+        expected = runs.results("one")[split]
+        assert found[split]["loss"] == pytest.approx(expected["loss"], rel=1e-6)
+        assert {**found[split], "loss": 0} == {**expected, "loss": 0}
+
+
+def test_a_run_goes_on_with_two_workers_then_four_then_one(runs):
+    for count, step in ((1, 6), (2, 12), (4, 18)):
+        workers = Workers(runs, "changing", count)
+        wait_until(runs.has_logged("changing", step), workers)
+        workers.processes[-1].send_signal(signal.SIGTERM)
+        assert workers.wait(60) == [75] * count, workers.logs()
+    assert runs.finish("changing", log="changing.0") == 0, runs.log("changing.0")
+    assert runs.log("changing.0").count("goes on after step") == 3
+    assert_same_numbers(runs, "changing")

@@ -37,7 +37,7 @@ def test_a_run_from_start_to_end_and_again(program):
 
     # config.gin alone reproduces the run.
     program.gin_file = folder / "config.gin"
-    assert program.finish("again") == 0, program.log("again")
+    assert program.finish_cold("again") == 0, program.log("again")
     assert program.results("again")["weights_sha256"] == results["weights_sha256"]
 
 

@@ -191,6 +191,7 @@ def serve(connection: socket.socket) -> dict:
             _tell(connection, {"pid": pid})
     for pid in children:
         os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
     os._exit(0)
 
 

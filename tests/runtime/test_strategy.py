@@ -1,13 +1,9 @@
-import os
-import signal
-
 import numpy as np
 import pytest
 
 from sentiment_train.errors import ConfigError
 from sentiment_train.runtime.cluster import Cluster
 from sentiment_train.runtime.peers import Alone
-from sentiment_train.runtime.stop_request import StopRequest
 from sentiment_train.runtime.strategy import Devices, choose
 
 
@@ -15,7 +11,7 @@ from sentiment_train.runtime.strategy import Devices, choose
 def _no_accelerator(tf, monkeypatch):
     if tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"):
         pytest.skip("these are the answers of a machine without GPU and TPU")
-    for name in ("TF_CONFIG", "TPU_NAME", "COLAB_TPU_ADDR", "TPU_WORKER_HOSTNAMES"):
+    for name in ("TF_CONFIG", "CLUSTER_SPEC", "TPU_NAME", "COLAB_TPU_ADDR", "TPU_WORKER_HOSTNAMES"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -76,23 +72,14 @@ def test_rows_are_spread_over_the_replicas_in_their_order(tf, replicas):
 
 def test_the_replicas_of_several_workers_are_shared_among_them(tf):
     strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
-    peers = Alone()
-    peers.cluster = Cluster(("a:1", "b:1"), 1)
+    peers = Alone(Cluster(("a:1", "b:1"), 1))
     devices = Devices("cpu", strategy, peers, "")
     assert (devices.replicas, devices.local_replicas, devices.single) == (2, 1, False)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_first_signal_is_remembered_and_the_second_ends_the_process(number):
-    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        asked = StopRequest(Alone())
-        asked.listen()
-        assert not asked()
-        os.kill(os.getpid(), number)
-        assert asked()
-        assert asked()
-        assert signal.getsignal(number) == signal.SIG_DFL
-    finally:
-        for n, handler in handlers.items():
-            signal.signal(n, handler)
+def test_workers_that_met_train_together_whatever_the_name(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "its content was read before")
+    peers = Alone(Cluster(("a:1", "b:1"), 1))
+    for name in ("auto", "multi_worker"):  # logical CPUs are refused before anybody is waited for
+        with pytest.raises(ConfigError, match="is all that 'multi_worker' can use"):
+            choose(name, 2, peers)
