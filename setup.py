@@ -16,6 +16,7 @@ REQUIREMENTS = [
     "tensorboard>=2.20,<2.22",
     "keras>=3.10,<3.16",
     "absl-py>=2.1",
+    "grpcio>=1.60",  # of TensorFlow; asked whether a data service is alive
     "gin-config>=0.5,<0.6",
     "numpy>=1.26",
     "scikit-learn>=1.5",

@@ -55,6 +55,11 @@ class Assembly:
         how = "Each needs the same files and settings, or all the same --cache_dir."
         agree(self.peers, "data", data.content, how, DataError)
         if e.validation.best_by is not None and "validation" not in data.splits:
+            if getattr(e.source, "streamed", False):
+                raise DataError(
+                    "There is no validation split to choose the best weights by. Set"
+                    " Shards.validation, or Validation.best_by = None to keep the last weights."
+                )
             raise DataError(
                 f"There is no validation split to choose the best weights by: a share of"
                 f" {e.splits.validation} of {len(data.splits['train']):,} examples in"

@@ -14,7 +14,9 @@ from sentiment_train.data.bucketing import BatchShapes
 from sentiment_train.data.host_half import HostHalf
 from sentiment_train.data.prepare import PreparedData
 from sentiment_train.data.store import EncodedSplit
+from sentiment_train.errors import DataError
 from sentiment_train.experiment import Experiment
+from sentiment_train.runtime.peers import agree
 from sentiment_train.runtime.runtime import Decisions
 from sentiment_train.schema import Batch, check_batch
 
@@ -77,18 +79,20 @@ class Feeding:
         from sentiment_train.data.streaming.stream import Stream
 
         job = self.devices.peers.gather(uuid.uuid4().hex)[0]
-        data, buckets = self.data, self.experiment.buckets
-        return Stream(
+        stream = Stream(
             source,
-            data.encoder,
-            data.class_names,
+            self.data.encoder,
+            self.data.class_names,
             self.shapes,
             self._rows,
             self.decisions.seed,
             job,
             warn=self.warn,
-            leave_out_above=buckets.leave_out_above,
+            leave_out_above=self.experiment.buckets.leave_out_above,
         )
+        how = "Each worker needs the same files under Shards.train."
+        agree(self.devices.peers, "shards", stream.content, how, DataError)
+        return stream
 
     def _feed_from_stream(self, position: int) -> Iterator[Fed]:
         """Up to the end of the epoch; the stream stays open for the next one."""

@@ -154,8 +154,9 @@ def _examples(rules: BlockRules, number, paths):
     import tensorflow as tf
 
     def read(path):
-        numbered = open_shard(path, rules.tfrecord).enumerate(start=1)
-        return numbered.map(lambda line, row: (path, line, row))
+        named = tf.data.Dataset.from_tensors(path).repeat()
+        numbers = tf.data.Dataset.counter(1)
+        return tf.data.Dataset.zip((named, numbers, open_shard(path, rules.tfrecord)))
 
     def parsed(window, columns):
         names, lines, contents = columns
@@ -183,6 +184,8 @@ def _encoded(rules: BlockRules, encoder: FittedEncoder, texts, labels, weights, 
     if ids.flat_values.shape.rank == 1:
         ids = tf.cast(ids, tf.int32)
     where = tf.strings.join([paths, tf.strings.as_string(numbers)], ":")
+    buckets = tf.searchsorted(tf.constant(rules.table.lengths, tf.int64), ids.row_lengths(),
+                              out_type=tf.int64)  # fmt: skip
     what = tf.strings.join(
         [where, ": ", tf.strings.as_string(lengths), f" tokens; the longest bucket has {longest}."
          " Cut texts with WordEncoder.max_length, or name longer Buckets.lengths."]
@@ -195,6 +198,7 @@ def _encoded(rules: BlockRules, encoder: FittedEncoder, texts, labels, weights, 
         "lengths": lengths,
         "labels": labels,
         "weights": weights,
+        "bucket": tf.where(tf.equal(problems, ""), buckets, len(rules.table.lengths)),
         "problem": problems,
     }
 
@@ -210,11 +214,6 @@ def _bucketed(rules: BlockRules, singles):
     bounds = tf.constant([*rules.table.lengths, 1], tf.int64)
     sizes = tf.constant([*rules.table.batch_sizes, 1], tf.int64)
     filled = tf.constant([*rules.filled_sizes, rules.slices.replicas], tf.int64)
-    none = len(rules.table.lengths)
-
-    def bucket_of(row):
-        bucket = tf.searchsorted(bounds[:none], [tf.cast(row["lengths"], tf.int64)])[0]
-        return tf.cast(tf.where(row["problem"] == "", bucket, none), tf.int64)
 
     def finished(bucket, batch):
         length, total = bounds[bucket], filled[bucket]
@@ -232,7 +231,7 @@ def _bucketed(rules: BlockRules, singles):
         }
 
     return singles.group_by_window(
-        bucket_of,
+        lambda row: row["bucket"],
         lambda bucket, window: window.batch(sizes[bucket]).map(lambda b: finished(bucket, b)),
         window_size_func=lambda bucket: sizes[bucket],
     )

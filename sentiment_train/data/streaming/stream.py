@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from sentiment_train.data.batches import RowSlice
 from sentiment_train.data.bucketing import BucketTable
 from sentiment_train.data.encoders import FittedWordEncoder
+from sentiment_train.data.sources import files
 from sentiment_train.data.sources.shard_files import first_line, is_tfrecord, rows_of
 from sentiment_train.data.sources.shards import Shards
 from sentiment_train.data.streaming import rows
@@ -90,6 +91,12 @@ class Stream:
             slices=slices,
         )
         self.bad_rows = 0
+
+    @property
+    def content(self) -> str:
+        """A digest of what all workers must have in common: the shards by name, and their order."""
+        names = [os.path.basename(path) for path in self._rules.paths]
+        return files.sha256_of_values(names, self._rules.shards_at_a_time, self._rules.seed)
 
     def feed(self, stream_position: int = 0) -> Iterator[StreamedBatch]:
         """The batches from a position on, without an end.
