@@ -42,7 +42,9 @@ def start(tmp_path):
     def start(*arguments):
         command = [sys.executable, str(SCRIPT), *arguments]
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        )
 
     return start
 
