@@ -1,6 +1,6 @@
 """What distribution costs: the same experiment on the same two cores, divided in several ways.
 
-    python -m benchmarks.distribution --output=distribution.md
+    python -m benchmarks.distribution --write       # and the table of docs/distributed.md
     python -m benchmarks.distribution --only=bilstm --reviews=1000 --repeats=7
 
 One process with two cores, one process with two logical replicas, and two workers with a core each
@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from absl import app, flags
 
 ROOT = pathlib.Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "distributed.md"
+COMMAND = "python -m benchmarks.distribution"
 EPOCHS = 2
 CORES = 2
 _LIMIT_SECONDS = 1800  # of one measurement
@@ -203,11 +205,13 @@ def measure(values) -> str:
 def main(argv) -> None:
     del argv
     from benchmarks.documents import environment
+    from benchmarks.recurrence import with_tables
 
-    text = f"{measure(flags.FLAGS)}\n{environment()}\n"
-    if flags.FLAGS.output:
-        pathlib.Path(flags.FLAGS.output).write_text(text, encoding="utf-8")
+    text = f"{measure(flags.FLAGS)}\n{environment()}"
     print(text)
+    if flags.FLAGS.write:
+        page = PAGE.read_text(encoding="utf-8")
+        PAGE.write_text(with_tables(page, {"cost": text}, COMMAND), encoding="utf-8")
 
 
 def define_flags(flag_values=flags.FLAGS) -> None:
@@ -218,7 +222,7 @@ def define_flags(flag_values=flags.FLAGS) -> None:
     flags.DEFINE_integer("reviews", 2500, "Reviews, of which four fifths train.", 50, **options)
     flags.DEFINE_integer("repeats", 5, "Measurements of each way.", 1, **options)
     flags.DEFINE_bool("quick", False, "60 reviews, once: shows that it works.", **options)
-    flags.DEFINE_string("output", None, "Markdown file of the table, too.", **options)
+    flags.DEFINE_bool("write", False, "Write the table into docs/distributed.md.", **options)
     flags.DEFINE_string(
         "cache_dir",
         os.environ.get("SENTIMENT_TRAIN_CACHE", "~/.cache/sentiment_train"),

@@ -171,14 +171,14 @@ def padding_table(whole, cut) -> str:
     return "\n".join(lines)
 
 
-def with_tables(page: str, tables: dict[str, str]) -> str:
-    """A page with the blocks between its markers replaced.
+def with_tables(page: str, tables: dict[str, str], command: str = COMMAND) -> str:
+    """A page with the blocks between the markers of a command replaced.
 
     Raises:
       ValueError: unless the page has exactly one block for each table.
     """
     for name, table in tables.items():
-        begin, end = f"<!-- begin: {COMMAND} ({name}) -->", "<!-- end -->"
+        begin, end = f"<!-- begin: {command} ({name}) -->", "<!-- end -->"
         block = re.compile(f"{re.escape(begin)}\n.*?{end}", re.DOTALL)
         if len(block.findall(page)) != 1:
             raise ValueError(f"the page needs one block {begin} … {end}")

@@ -81,8 +81,7 @@ class Feeding:
         job = self.devices.peers.gather(uuid.uuid4().hex)[0]
         stream = Stream(
             source,
-            self.data.encoder,
-            self.data.class_names,
+            self.data,
             self.shapes,
             self._rows,
             self.decisions.seed,

@@ -153,7 +153,7 @@ def _check_that_all_see_it(assembly: Assembly, directory: RunDirectory) -> None:
     deadline = time.monotonic() + _SEEN_SECONDS
     while (found := seen()) != wanted and time.monotonic() < deadline:
         time.sleep(1)
-    how = f"All need to see the same --model_dir; is {directory.path} shared?"
+    how = "All need the same --model_dir, on a file system that they share."
     agree(assembly.peers, "run directories", found, how, RunError)
 
 

@@ -5,7 +5,7 @@ python -m sentiment_train.tpu_check --gin_file=gin/bilstm.gin --topology=v5e:2x2
 For every bucket the real training step and evaluation step are lowered for one core of the
 topology, with the sums over all cores, and compiled by libtpu; bfloat16 as on a TPU. Nothing is
 trained or executed. Exit code 0: all compile and fit; 7: one does not; 2: the experiment cannot be
-for a TPU (`--help` of the settings: docs/tpu.md).
+for a TPU, or a flag is wrong; 1: the extra `tpu-check` is missing. More in docs/tpu.md.
 """
 
 from __future__ import annotations

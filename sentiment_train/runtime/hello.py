@@ -6,8 +6,9 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import pathlib
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sentiment_train
@@ -24,6 +25,7 @@ class Hello:
       index: of the worker that says it.
       to: whom it believes to talk to.
       same: what must be equal on all workers, by name; a mapping is compared item by item.
+      process: a number that no other process has.
       twice: it comes from a process that could not become the worker it addresses, because another
         one is that already.
     """
@@ -32,6 +34,7 @@ class Hello:
     to: int
     addresses: tuple[str, ...]
     same: Mapping[str, Any]
+    process: str = field(default_factory=lambda: uuid.uuid4().hex)
     twice: bool = False
 
     def message(self) -> dict:
@@ -44,6 +47,10 @@ class Hello:
     def of_a_twin(self) -> Hello:
         """The same, to the process that is in this one's place."""
         return dataclasses.replace(self, to=self.index, twice=True)
+
+    def standing_at(self, index: int) -> Hello:
+        """The same, as if it came from the process of another index."""
+        return dataclasses.replace(self, index=index)
 
     @classmethod
     def of(cls, message: dict) -> Hello | None:

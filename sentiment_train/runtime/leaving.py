@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 
+from sentiment_train import quiet
 from sentiment_train.errors import UserError
 
 _PRINTING_SECONDS = 5
@@ -32,8 +33,7 @@ def end_now(sentence: str | None, code: int) -> None:
         sys.stdout.flush()
         if sentence is not None:
             in_a_bar = "\n" if "tqdm" in sys.modules and sys.stderr.isatty() else ""
-            print(f"{in_a_bar}error: {sentence}", file=sys.stderr)
-        sys.stderr.flush()
+            quiet.write_error(f"{in_a_bar}error: {sentence}\n")
     finally:
         os._exit(code)
 

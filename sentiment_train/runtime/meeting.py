@@ -111,6 +111,8 @@ class _Meeting:
 
     def complaint_of_answer(self, hello: Hello, index: int) -> str | None:
         """What is wrong with who answered at the address of a worker, if something is."""
+        if hello.process == self.hello.process:
+            return complaints.same_port(self.cluster, self.hello, hello.standing_at(index))
         if hello.addresses != self.hello.addresses:
             return complaints.other_than(self.hello, hello)
         if hello.index != index:
@@ -255,7 +257,7 @@ class _Worker(_Meeting):
             self.reached.add(index)
         else:
             self.problem = self.problem or complaint
-        if index != 0 or complaint is not None:
+        if index != 0 or hello.index != 0:
             connection.close()
             return
         self.left.connections[0] = connection

@@ -50,18 +50,14 @@ class Connection:
             raise Closed(error.strerror or str(error)) from None
 
     def receive(self) -> list[dict]:
-        """Waits for some bytes, as long as it takes; gives the messages that are complete by now.
+        """The next messages; waits for them as long as it takes.
 
         Raises:
           Closed: at the end, or at what is no message.
         """
-        messages, content = [], None
-        while content is None:
+        while not (messages := list(iter(self._next, None))):
             with contextlib.suppress(TimeoutError):
-                content = self._some()
-        self._unread += content
-        while (message := self._next()) is not None:
-            messages.append(message)
+                self._unread += self._some()
         return messages
 
     def receive_first(self, seconds: float) -> dict:

@@ -55,13 +55,15 @@ class _Replica(distribute_lib.ReplicaContext):
 
     def _gathered(self, tensor, axis: int):
         """As `TPUStrategy` does it: the sum of what is 0 but in the place of the own replica."""
-        mine = tf.one_hot(self.replica_id_in_sync_group, self.num_replicas_in_sync)
-        shape = [1] * (tensor.shape.rank + 1)
-        shape[axis] = self.num_replicas_in_sync
-        mine = tf.cast(tf.reshape(mine, shape), tensor.dtype)
+        replicas = self.num_replicas_in_sync
+        shape = tf.shape(tensor)  # XLA may know it where the graph does not
+        mine = tf.one_hot(self.replica_id_in_sync_group, replicas, dtype=tensor.dtype)
+        ones = tf.ones([tf.rank(tensor) - axis], tf.int32)
+        mine = tf.reshape(mine, tf.concat([tf.ones([axis], tf.int32), [replicas], ones], axis=0))
         gathered = self._sum(tf.expand_dims(tensor, axis) * mine)
-        together = list(tensor.shape)
-        together[axis] *= self.num_replicas_in_sync
+        together = tf.concat(
+            [shape[:axis], shape[axis : axis + 1] * replicas, shape[axis + 1 :]], 0
+        )
         return tf.reshape(gathered, together)
 
 

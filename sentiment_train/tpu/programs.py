@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,8 @@ from sentiment_train.run import Run
 from sentiment_train.run_directory import RunDirectory
 from sentiment_train.schema import Batch
 from sentiment_train.tpu.refusals import Refusal, why_refused
+
+_DYNAMIC = re.compile(r"tensor<[0-9x]*\?")
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,14 @@ class Program:
         compiled = tf.function(self.function, jit_compile=True, autograph=False)
         concrete = compiled.get_concrete_function(*self.arguments)
         try:
-            text = compiler_ir.from_concrete_function(concrete)(stage="stablehlo")
+            specs = tf.nest.flatten(self.arguments)
+            text = compiler_ir.from_concrete_function(concrete, specs)(stage="stablehlo")
         except (ValueError, tf.errors.OpError) as error:
             return why_refused(str(error), concrete.graph, self.layers)
         used = {id(variable.handle) for variable in concrete.graph.variables}
         others = [tf_variable(v) for v in self.variables]
         kept = sum(_bytes(v) for v in others if id(v.handle) not in used)
-        return Module(text, kept, "stablehlo.set_dimension_size" in text)
+        return Module(text, kept, bool(_DYNAMIC.search(text)))
 
 
 class Programs:

@@ -82,6 +82,8 @@ def summed(gradient: tf.IndexedSlices, replica, static: bool = False) -> tf.Inde
         then places that are left over. Otherwise in the order of their first use.
     """
     rows, values = gradient.indices, gradient.values
+    if static:
+        rows = tf.cast(rows, tf.int32)  # a TPU does not sum int64 over its cores
     if replica.num_replicas_in_sync > 1:
         rows, values = replica.all_gather(rows, axis=0), replica.all_gather(values, axis=0)
     if static:
@@ -101,14 +103,15 @@ def _sum_of_equal_rows(values, rows):
     rows = tf.gather(rows, order)
     begins = tf.concat([[True], rows[1:] != rows[:-1]], axis=0)
     place = tf.cumsum(tf.cast(begins, tf.int32)) - 1  # of each, among the rows that there are
-    values = tf.math.unsorted_segment_sum(tf.gather(values, order), place, rows.shape[0])
-    rows = tf.math.unsorted_segment_max(rows, place, rows.shape[0])  # of none: the least number
+    places = tf.size(rows)  # in a graph that was imported a shape may be known to XLA alone
+    values = tf.math.unsorted_segment_sum(tf.gather(values, order), place, places)
+    rows = tf.math.unsorted_segment_max(rows, place, places)  # of none: the least number
     return values, tf.maximum(rows, 0)
 
 
 def _touched(values):
     """`[n, d]` → `[n, 1]` bool."""
-    return tf.reduce_any(values != 0.0, axis=list(range(1, values.shape.rank)), keepdims=True)
+    return tf.reduce_any(values != 0.0, axis=tf.range(1, tf.rank(values)), keepdims=True)
 
 
 def map_values(function, gradient):

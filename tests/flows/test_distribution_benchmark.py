@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks import distribution
+from benchmarks.recurrence import with_tables
 
 
 def test_the_same_two_cores_are_compared_within_a_round():
@@ -27,3 +28,8 @@ def test_two_workers_are_measured_by_the_real_program(tmp_path, cache):
     assert found.rate > 0
     assert found.parameters > 2_000_000
     assert found.steps == 2 * 2  # epochs of 48 reviews, 32 of them in a batch
+
+
+def test_the_page_has_a_block_for_the_table():
+    page = distribution.PAGE.read_text(encoding="utf-8")
+    assert "\n| x |\n" in with_tables(page, {"cost": "| x |"}, distribution.COMMAND)

@@ -8,10 +8,11 @@ import pytest
 from program import SMALL, Program, wait_until
 
 # Everything that a checkpoint must hold: dropout, averages, accumulation, momentum, the best, and
-# layers that are frozen at first.
+# layers that are frozen at first. Without XLA, which would compile the same loops in every process.
 STATEFUL = (
     SMALL
     + """
+Runtime.xla = 'off'
 RecurrentClassifier.dropout = 0.3
 RecurrentClassifier.embedding_dropout = 0.2
 Training.average_decay = 0.9

@@ -46,34 +46,34 @@ def free_addresses(count: int) -> list[str]:
 def cases() -> dict[str, list[Started]]:
     (one,) = free_addresses(1)
     four = free_addresses(4)
-    pairs = {name: free_addresses(2) for name in ("no chief", "index", "mode", "port", "cpu")}
-    three, other, data = free_addresses(3), free_addresses(3), free_addresses(2)
+    pairs = {name: free_addresses(2) for name in ("no chief", "port", "run")}
+    twice, three, other, data = (
+        free_addresses(3),
+        free_addresses(3),
+        free_addresses(3),
+        free_addresses(2),
+    )
+    elsewhere = "--model_dir=elsewhere"
     longer = "--gin_bindings=Training.length = '5 steps'"
     return {
         "a worker is missing": [Started(i, four) for i in (0, 1, 3)],
         "the chief is missing": [Started(1, pairs["no chief"])],
-        "an index is there twice": [Started(i, pairs["index"]) for i in (0, 1, 1)],
+        "an index is there twice": [Started(i, twice) for i in (0, 1, 1)],
         "another configuration": [Started(i, three, (longer,) if i == 1 else ()) for i in range(3)],
-        "another mode": [
-            Started(0, pairs["mode"]),
-            Started(1, pairs["mode"], ("--mode=evaluate",)),
-        ],
         "another list of workers": [Started(0, other[:2]), Started(1, [other[0], other[2]])],
         "a port is in use": [Started(i, pairs["port"]) for i in range(2)],
-        "a strategy for one process": [
-            Started(i, pairs["cpu"], ("--gin_bindings=Runtime.strategy = 'cpu'",)) for i in range(2)
-        ],
         "names of one port": [
             Started(i, [one, one.replace("127.0.0.1", "localhost")]) for i in (0, 1)
         ],
         "other data": [Started(i, data) for i in range(2)],
+        "another run directory": [Started(0, pairs["run"]), Started(1, pairs["run"], (elsewhere,))],
     }
 
 
 class Case:
     """The processes of a case, each in a folder of its own."""
 
-    def __init__(self, folder, cache, workers: list[Started], gin_text: str | None):
+    def __init__(self, folder, cache, workers: list[Started], gin_text: str | None, own_data: bool):
         self.folder, self.workers = folder, workers
         folder.mkdir()
         text = {"gin_text": gin_text} if gin_text else {}
@@ -82,7 +82,7 @@ class Case:
         for place, worker in enumerate(workers):
             home = folder / str(place)
             home.mkdir()
-            write_reviews(home / "reviews.csv", odd=f"odd{place}")
+            write_reviews(home / "reviews.csv", odd=f"odd{place if own_data else ''}")
             program = Program(home, cache, **text)
             task = {"type": "worker", "index": worker.index}
             config = json.dumps({"cluster": {"worker": worker.addresses}, "task": task})
@@ -125,8 +125,9 @@ def ended(tmp_path_factory, cache) -> dict[str, Case]:
     port = int(all_cases["a port is in use"][1].addresses[1].rpartition(":")[2])
     with socket.create_server(("", port)):
         for number, (name, workers) in enumerate(all_cases.items()):
-            gin_text = OWN_DATA if name == "other data" else None
-            found[name] = Case(folder / str(number), cache, workers, gin_text)
+            gin_text = OWN_DATA if name in ("other data", "another run directory") else None
+            own_data = name == "other data"
+            found[name] = Case(folder / str(number), cache, workers, gin_text, own_data)
         for case in found.values():
             case.end()
     return found
@@ -144,14 +145,17 @@ def ended(tmp_path_factory, cache) -> dict[str, Case]:
             r"Worker 1 \({1}\) has another configuration: Training.length = '5 steps' against"
             r" '24 steps' of worker 0 \({0}\)\. All workers need the same",
         ),
-        ("another mode", 2, r"Worker 1 \({1}\) has another mode: evaluate against train of worker"),
         (
             "another list of workers",
             2,
             r"Worker 1 \(.*\) has another list of workers in its TF_CON",
         ),
-        ("a strategy for one process", 2, r"Runtime.strategy = 'cpu' is for one process, but TF_C"),
         ("names of one port", 2, r"Worker 0 \({0}\) and worker 1 \({1}\) are the same port of one"),
+        (
+            "another run directory",
+            4,
+            r"The run directories of worker 0 \({0}\) and worker 1 \({1}\) differ\. All need",
+        ),
         ("other data", 3, r"The data of worker 0 \({0}\) and worker 1 \({1}\) differ\. Each needs"),
     ],
     ids=lambda value: value if isinstance(value, str) and " " in value and len(value) < 30 else "",
@@ -159,7 +163,7 @@ def ended(tmp_path_factory, cache) -> dict[str, Case]:
 def test_all_workers_end_with_the_same_sentence(ended, name, code, sentence):
     case = ended[name]
     for part, address in enumerate(case.workers[0].addresses):
-        sentence = sentence.replace("{%d}" % part, re.escape(address))
+        sentence = sentence.replace(f"{{{part}}}", re.escape(address))
     assert case.codes == [code] * len(case.workers), case.errors
     assert len(set(case.errors)) == 1, case.errors
     assert re.match(f"error: {sentence}", case.errors[0]), case.errors

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from types import SimpleNamespace
 
 import pytest
 import warm
@@ -108,7 +109,8 @@ def numbered(tf, tmp_path):
     def stream(service: str | None, slices: RowSlice):
         source = Shards(train=pattern, shards_at_a_time=2, shuffled_rows=7, service=service)
         table, names = numbered_shards.TABLE, ("even", "odd")
-        made = Stream(source, encoder, names, table, slices, 1, job)
+        data = SimpleNamespace(encoder=encoder, class_names=names)
+        made = Stream(source, data, table, slices, 1, job)
         return numbered_shards.Streamed(made, encoder.words)
 
     return stream

@@ -58,6 +58,14 @@ def test_what_was_sent_is_read_even_after_the_sender_is_gone(tcp):
     assert [len(message["sentence"]) for message in found] == [100_000]
 
 
+def test_what_came_together_with_the_first_message_is_not_lost(tcp):
+    connection, plain = tcp
+    plain.sendall(framed(b'{"kind": "hello"}') + framed(b'{"kind": "end"}'))
+    plain.close()
+    assert connection.receive_first(10) == {"kind": "hello"}
+    assert connection.receive() == [{"kind": "end"}]
+
+
 @pytest.mark.parametrize(
     "junk",
     [

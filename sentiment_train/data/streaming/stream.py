@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from sentiment_train.data.batches import RowSlice
 from sentiment_train.data.bucketing import BucketTable
 from sentiment_train.data.encoders import FittedWordEncoder
+from sentiment_train.data.prepare import PreparedData
 from sentiment_train.data.sources import files
 from sentiment_train.data.sources.shard_files import first_line, is_tfrecord, rows_of
 from sentiment_train.data.sources.shards import Shards
@@ -47,7 +48,7 @@ class Stream:
     """The training split of `Shards`, batch by batch.
 
     Args:
-      encoder: fitted on the sample.
+      data: of the sample; its encoder and class names count.
       table: the buckets, chosen on the sample.
       slices: which rows of a global batch are this worker's.
       job: a name for the data service: the same on all workers, another one at each start.
@@ -62,8 +63,7 @@ class Stream:
     def __init__(
         self,
         source: Shards,
-        encoder: FittedEncoder,
-        class_names: tuple[str, ...],
+        data: PreparedData,
         table: BucketTable,
         slices: RowSlice,
         seed: int,
@@ -72,17 +72,17 @@ class Stream:
         warn: Callable[[str], None] = print,
         leave_out_above: int | None = None,
     ):
-        check_encoder(encoder, source.service)
+        check_encoder(data.encoder, source.service)
         paths = tuple(source.shards())
         if source.service:  # data workers have other working directories
             paths = tuple(path if "://" in path else os.path.abspath(path) for path in paths)
         tfrecord = is_tfrecord(paths[0])
-        self._encoder = _without_files(encoder)
+        self._encoder = _without_files(data.encoder)
         self._source, self._job, self._warn, self._feeds = source, job, warn, 0
         self._rules = BlockRules(
             paths=paths,
             tfrecord=tfrecord,
-            specification=rows.specification(source, class_names, tfrecord),
+            specification=rows.specification(source, data.class_names, tfrecord),
             seed=seed,
             shards_at_a_time=source.shards_at_a_time,
             shuffled_rows=source.shuffled_rows,

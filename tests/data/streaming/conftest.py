@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from types import SimpleNamespace
 
 import pytest
 from numbered_shards import TABLE, Streamed, write_numbered
@@ -34,8 +35,8 @@ def streamed(tf):
         if encoder is None:
             texts = [" ".join([f"w{i}"]) for i in range(115)]
             encoder = WordEncoder(max_length=None).fit(texts)
-        job = uuid.uuid4().hex
-        stream = Stream(source, encoder, class_names, table, slices, seed, job, **options)
+        data, job = SimpleNamespace(encoder=encoder, class_names=class_names), uuid.uuid4().hex
+        stream = Stream(source, data, table, slices, seed, job, **options)
         return Streamed(stream, encoder.words)
 
     return make

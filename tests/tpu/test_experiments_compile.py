@@ -27,10 +27,14 @@ def small_encoder(tf, tmp_path_factory):
     return path
 
 
+@pytest.mark.timeout(600)  # a compilation takes seconds, but many times that on a busy machine
 @pytest.mark.parametrize("name", [n for n in EXPERIMENTS if n != WITHOUT_SHAPES])
 def test_an_experiment_compiles_for_a_tpu_and_fits(name, check, compiler, small_encoder):
-    handle = [f"HubEncoder.handle = '{small_encoder}'"] if name == "use.gin" else []
-    found = check(name, *handle)
+    if name == "use.gin":  # its stand-in counts letters: the longest bucket has 1,600 places
+        handle = f"HubEncoder.handle = '{small_encoder}'"
+        found = check(name, handle, buckets=("shortest",))
+    else:
+        found = check(name)
     assert {c.program.name for c in found} >= {"training", "evaluation"}
     for checked in found:
         assert checked.refusal is None
