@@ -31,9 +31,10 @@ if ((!$#)); then
         "from importlinter.cli import lint_imports_command as main; main()" --no-logo
     say ""
     say "== pytest"
-    # A process for each core, up to four, with the files of tests divided among them. Most tests use
-    # one core, so the kernels of each process may as well have one thread.
+    # A process for each core, up to four, with the files of tests divided among them in the order of
+    # tests/conftest.py. Most tests use one core, so the kernels of each process may as well have one
+    # thread.
     export TF_NUM_INTRAOP_THREADS=${TF_NUM_INTRAOP_THREADS:-1}
-    set -- -n auto --maxprocesses 4 --dist loadfile
+    set -- -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 fi
 exec "$python" -m pytest "$@"

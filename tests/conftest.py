@@ -14,6 +14,15 @@ import gin
 import pytest
 
 
+_LONGEST = ("tpu", "flows", "hub", "cloud")  # folders
+
+
+def pytest_collection_modifyitems(items):
+    """Files that take minutes come first: last, they would keep one process busy alone."""
+    rank = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def tf():
     """TensorFlow with three logical CPUs and deterministic ops."""
