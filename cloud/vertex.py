@@ -13,6 +13,7 @@ that Vertex AI starts again goes on from the last checkpoint in `--model_dir`.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from dataclasses import dataclass, field
@@ -81,8 +82,14 @@ class Submission:
         self._require(
             re.fullmatch(r"(\d+x\d+(x\d+)?)?", self.tpu_topology), "tpu_topology", "is such as 2x2"
         )
+        chips = re.search(r"-(\d+)t$", self.machine_type)
+        if is_tpu and chips:  # several machines would each train for itself
+            wanted = math.prod(map(int, self.tpu_topology.split("x")))
+            what = f"is that of one machine, which has {chips[1]} chips by --machine_type"
+            self._require(wanted == int(chips[1]), "tpu_topology", what)
         self._require(not (is_tpu and self.accelerator), "accelerator", "is not for TPU machines")
-        self._require(not (is_tpu and self.workers > 1), "workers", "is 1 for TPU machines")
+        of_tpu = is_tpu or self.machine_type == "cloud-tpu"
+        self._require(not (of_tpu and self.workers > 1), "workers", "is 1 for TPU machines")
         self._require(
             self.accelerators >= 0 and (self.accelerator or not self.accelerators),
             "accelerator",

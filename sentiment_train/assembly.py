@@ -115,6 +115,9 @@ class Assembly:
                 " Runtime.xla = 'off' on a device that is not a TPU, or mode = 'frozen'.",
                 "Runtime.xla",
             )
+        if self.experiment.training.steps_per_call > 1 and why_not:
+            how = f"needs batches of equal shapes: {why_not}."
+            self.experiment.training.refuse("steps_per_call", how)
         if self.devices.local_replicas > 1 and why_not:
             raise ConfigError(
                 f"Runtime.strategy: several replicas need batches of equal shapes: {why_not}. Use"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sentiment_train.assembly import Assembly
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from sentiment_train.training.initial_weights import Origin
     from sentiment_train.training.state import TrainingState
     from sentiment_train.training.step import TrainStep
+
+
+SEEN_SECONDS = 10  # after which every worker sees what the chief wrote, also on NFS
 
 
 class Beginning:
@@ -45,15 +50,7 @@ class Beginning:
         3. fresh weights."""
         from sentiment_train.training.state import TrainingState
 
-        checkpoint = self.checkpoints.newest()
-        found = checkpoint.state.step if checkpoint else 0
-        agree(
-            self.assembly.peers,
-            "newest checkpoints",
-            found,
-            f"All need to see the same --model_dir; is {self.directory.path} shared?",
-            CheckpointError,
-        )
+        checkpoint = self.seen_by_all("newest checkpoints", self.checkpoints.newest)
         if checkpoint is None:
             if self.checkpoints.steps():
                 self.say("warning", "no intact checkpoint is left; training begins anew")
@@ -66,6 +63,26 @@ class Beginning:
         state = checkpoint.state
         self.say("run", f"{self.directory.path} (goes on after step {state.step:,})")
         return state
+
+    def seen_by_all(self, what: str, look: Callable[[], Checkpoint | None]) -> Checkpoint | None:
+        """A checkpoint, once all workers see the same one: NFS may show new files late.
+
+        Args:
+          what: is looked for, in the plural.
+
+        Raises:
+          CheckpointError: on every worker, if some see another one even after a while.
+        """
+        step_of = lambda checkpoint: checkpoint.state.step if checkpoint else -1  # noqa: E731
+        checkpoint, peers = look(), self.assembly.peers
+        wanted = peers.gather(step_of(checkpoint))[0]
+        deadline = time.monotonic() + SEEN_SECONDS
+        while step_of(checkpoint) != wanted and time.monotonic() < deadline:
+            time.sleep(1)
+            checkpoint = look()
+        how = f"All need to see the same --model_dir; is {self.directory.path} shared?"
+        agree(peers, what, step_of(checkpoint), how, CheckpointError)
+        return checkpoint
 
     def initialise(self) -> Origin | None:
         """Takes the weights of the run that `Experiment.init_from` names, if it names one.

@@ -23,6 +23,7 @@ from absl import app, flags
 from sentiment_train import command_line
 
 _SECONDS_TO_START = 120
+_SECONDS_TO_END = 30
 
 
 def _define_flags() -> None:
@@ -115,9 +116,18 @@ def _start_all(host: str, port: int, workers: int) -> None:
             if any(process.poll() is not None for process in processes):
                 raise UserError("A part of the data service has ended; so the others are ended.")
     finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
+        _end(processes)
+
+
+def _end(processes: list[subprocess.Popen]) -> None:
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + _SECONDS_TO_END
+    for process in processes:
+        try:
+            process.wait(max(deadline - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:  # TensorFlow's server may wait for a client
+            process.kill()
             process.wait()
 
 

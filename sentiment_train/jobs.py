@@ -15,6 +15,7 @@ import gin
 
 from sentiment_train import overview
 from sentiment_train.assembly import Assembly
+from sentiment_train.beginning import SEEN_SECONDS
 from sentiment_train.config import bindings_of, differing_bindings
 from sentiment_train.errors import RunError
 from sentiment_train.experiment import Experiment
@@ -28,7 +29,6 @@ from sentiment_train.runtime.runtime import decide
 
 # What may differ between the workers of a run.
 _OF_A_WORKER = re.compile(r"(.*/)?Runtime\.(strategy|gpus|wait_for_workers)$")
-_SEEN_SECONDS = 10  # after which every worker sees a file that the chief wrote
 
 
 def peers_of(experiment: Experiment, mode: str) -> Peers:
@@ -56,7 +56,7 @@ def dry_run(
         print(gin.operative_config_str())
     overview.print_all(assembly, with_table=True)
     run = Run(assembly, directory)  # schedule, optimizer and class weights fit the data
-    if directory.status == "new":
+    if assembly.peers.gather(directory.status)[0] == "new":  # as the chief sees it
         run.initialise()
     configs = gin.config_str(), gin.operative_config_str()
     if directory.is_protected and directory.differences(*configs, differing_bindings):
@@ -150,7 +150,7 @@ def _check_that_all_see_it(assembly: Assembly, directory: RunDirectory) -> None:
         return hashlib.sha256((directory.read("config.gin") or "").encode()).hexdigest()
 
     wanted = assembly.peers.gather(seen() if assembly.is_chief else None)[0]
-    deadline = time.monotonic() + _SEEN_SECONDS
+    deadline = time.monotonic() + SEEN_SECONDS
     while (found := seen()) != wanted and time.monotonic() < deadline:
         time.sleep(1)
     how = "All need the same --model_dir, on a file system that they share."
@@ -158,7 +158,9 @@ def _check_that_all_see_it(assembly: Assembly, directory: RunDirectory) -> None:
 
 
 def _say_done(assembly: Assembly, directory: RunDirectory) -> None:
-    """Where everything is, and what can be done with it."""
+    """Where everything is, and what can be done with it; the chief says so."""
+    if not assembly.is_chief:
+        return
     say = assembly.console.say
     results = json.loads(directory.read("results.json") or "{}")
     if not results:

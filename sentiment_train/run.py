@@ -214,9 +214,10 @@ class Run:
         """Inside the block the model has the weights that the run keeps; gives their checkpoint.
 
         Raises:
-          CheckpointError: if the run has no checkpoint, or the best one is damaged.
+          CheckpointError: if the run has no checkpoint, or the best one is damaged, or not all see
+            the same one: a shared file system may show new files late.
         """
-        checkpoint = self.checkpoints.best()
+        checkpoint = self.beginning.seen_by_all("best checkpoints", self.checkpoints.best)
         if checkpoint is None:
             raise CheckpointError(
                 f"{self.directory.path} has no intact checkpoint. Train it first (--mode=train)."

@@ -13,7 +13,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import gin
 import pytest
 
-
 _LONGEST = ("tpu", "flows", "hub", "cloud")  # folders
 
 

@@ -154,6 +154,11 @@ def test_what_stays_float32_is_printed(assemble, capsys):
     [
         ("fine_tune", ["Runtime.xla = 'on'"], r"Runtime.xla cannot compile .* differ by batch"),
         ("fine_tune", ["Runtime.logical_cpus = 3"], "several replicas need batches of equal"),
+        (
+            "fine_tune",
+            ["Training.steps_per_call = 2"],
+            "steps_per_call = 2 needs batches of equal shapes: its shapes differ by batch",
+        ),
     ],
 )
 def test_an_encoder_whose_shapes_vary_is_refused_where_they_may_not(

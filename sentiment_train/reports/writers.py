@@ -32,7 +32,7 @@ class MetricWriter:
     def __init__(self, tensorboard: str, lines: str, files):
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        self._events = EventFileWriter(os.environ.get(_LOGS_OF_VERTEX, tensorboard).rstrip("/"))
+        self._events = EventFileWriter((os.environ.get(_LOGS_OF_VERTEX) or tensorboard).rstrip("/"))
         self._path, self._files = lines, files
 
     def go_on_after(self, step: int) -> None:

@@ -105,7 +105,7 @@ def tpu(tf, logical_cpus: int):
     """The strategy of the TPU that answers, and the reason to tell.
 
     Raises:
-      ConfigError: if this TensorFlow has no TPU support, or none answers.
+      ConfigError: if this TensorFlow has no TPU support, none answers, or it is only a part of one.
     """
     if logical_cpus != 1:
         raise ConfigError("Runtime.logical_cpus is for the CPU; with 'tpu' leave it at 1.")
@@ -115,8 +115,21 @@ def tpu(tf, logical_cpus: int):
             " machine install the extra `tpu`, which brings tensorflow-tpu (README.md). Use 'auto'"
             " elsewhere; python -m sentiment_train.tpu_check says here whether a TPU could run it."
         )
+    _check_one_machine()
     strategy = connect(tf, tpu_address() or "local")
-    return strategy, f"{strategy.num_replicas_in_sync} TPU cores found"
+    cores = strategy.num_replicas_in_sync
+    return strategy, f"{cores} TPU core{'s' if cores > 1 else ''} found"
+
+
+def _check_one_machine() -> None:
+    """Raises ConfigError on one of several machines of a slice: each would train for itself."""
+    hosts = os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")
+    if len(hosts) > 1 and tpu_address() == "local":
+        raise ConfigError(
+            f"Runtime.strategy = 'tpu': this is one of {len(hosts)} machines of a TPU slice"
+            " (TPU_WORKER_HOSTNAMES), and each would train for itself. Use a TPU of one machine.",
+            "Runtime.strategy",
+        )
 
 
 def connect(tf, address: str):

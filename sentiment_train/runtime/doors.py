@@ -16,6 +16,7 @@ from sentiment_train.runtime.hello import Hello
 from sentiment_train.runtime.wire import Closed, Connection
 
 _HANDSHAKE_SECONDS = 5
+_ANSWER_SECONDS = 15  # a worker that has just been started may be slow; who gives up looks gone
 _PAUSE_SECONDS = 0.2  # between two knocks
 
 
@@ -56,7 +57,7 @@ class Door:
     def _greet(self, connected: socket.socket) -> None:
         connection = Connection(connected)
         try:
-            hello = Hello.of(connection.receive_first(_HANDSHAKE_SECONDS))
+            hello = Hello.of(connection.receive_first(_ANSWER_SECONDS))
             if hello is None:
                 raise Closed("not a worker of sentiment_train")
             connection.send(self._hello.toward(hello.index).message())
@@ -66,8 +67,13 @@ class Door:
         self._come(connection, hello)
 
 
-def knock(address: str, hello: Hello) -> tuple[Connection, Hello]:
+def knock(
+    address: str, hello: Hello, patience: float = _ANSWER_SECONDS
+) -> tuple[Connection, Hello]:
     """Connects with a worker and exchanges hellos.
+
+    Args:
+      patience: seconds, with the answer of who is there.
 
     Raises:
       Closed: if nobody answers, with the reason.
@@ -80,7 +86,7 @@ def knock(address: str, hello: Hello) -> tuple[Connection, Hello]:
     connection = Connection(connected)
     try:
         connection.send(hello.message())
-        answer = Hello.of(connection.receive_first(_HANDSHAKE_SECONDS))
+        answer = Hello.of(connection.receive_first(patience))
     except Closed as error:
         connection.close()
         raise Closed(f"what is there does not answer like a worker: {error}") from None
@@ -135,7 +141,7 @@ def _who_is_there(cluster: Cluster, address: str, hello: Hello) -> str:
     """The message for a port in use; a worker that is there learns that it was started twice."""
     me, port = cluster.index, address.rpartition(":")[2]
     try:
-        connection, there = knock(f"localhost:{port}", hello.of_a_twin())
+        connection, there = knock(f"localhost:{port}", hello.of_a_twin(), _HANDSHAKE_SECONDS)
     except Closed:
         there = None
     else:

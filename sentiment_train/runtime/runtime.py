@@ -17,7 +17,8 @@ from sentiment_train.runtime.strategy import Devices, choose
 @gin.configurable
 @dataclass(frozen=True)
 class Runtime(Part):
-    """Where and how the steps run. Only seed and precision change what is learned."""
+    """Where and how the steps run. Only seed, precision and the bits of products change what is
+    learned."""
 
     strategy: Literal["auto", "cpu", "mirrored", "multi_worker", "tpu"] = "auto"
     logical_cpus: int = 1  # replicas on one CPU, to try out several replicas on a laptop

@@ -24,6 +24,7 @@ class StopRequest:
     def __init__(self, peers: Peers):
         self._peers = peers
         self._doing: str | None = None
+        self._signalled = False
 
     def listen(self) -> None:
         """Installs the handlers (in the main thread)."""
@@ -32,6 +33,7 @@ class StopRequest:
 
     def _remember(self, number, frame):
         self._peers.ask_to_stop()
+        self._signalled = True
         signal.signal(number, signal.SIG_DFL)
         doing, self._doing = self._doing, None
         if doing is not None:
@@ -52,6 +54,8 @@ class StopRequest:
         Raises:
           Interrupted: if some worker was asked to stop, at the latest behind the block.
         """
+        if self._signalled or self._peers.stop_was_asked:  # since the last question
+            raise _stopped_during(doing)
         over = threading.Event()
         watch = threading.Thread(target=self._pass_on, args=(over,), daemon=True)
         self._doing = doing

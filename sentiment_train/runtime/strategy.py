@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sentiment_train.errors import ConfigError
 from sentiment_train.runtime import accelerators
 from sentiment_train.runtime.cluster import EXAMPLE
-from sentiment_train.runtime.peers import Alone, Peers
+from sentiment_train.runtime.peers import Alone, Peers, agree
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def choose(name: str, logical_cpus: int = 1, peers: Peers | None = None) -> Devi
     """Makes the strategy called `name`; `auto` takes all workers if there are several, else a TPU,
     else all GPUs, else the CPU.
 
-    Must run before any other TensorFlow op: logical devices and collectives are set up here.
+    Must run before any other TensorFlow op, and after `accelerators.use_gpus`: logical devices and
+    collectives are set up here.
 
     Args:
       peers: those that were met; None: this process is alone.
@@ -75,8 +76,6 @@ def choose(name: str, logical_cpus: int = 1, peers: Peers | None = None) -> Devi
     """
     import tensorflow as tf
 
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
     peers = peers or Alone()
     if name == "multi_worker" or peers.cluster.workers > 1:
         return _multi_worker(tf, logical_cpus, peers)
@@ -130,7 +129,10 @@ def _multi_worker(tf, logical_cpus: int, peers: Peers) -> Devices:
         )
     if logical_cpus != 1:
         raise ConfigError("Runtime.logical_cpus = 1 is all that 'multi_worker' can use.")
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
+    # TensorFlow takes for granted that all have as many as this one, and would wait for ever.
+    how = "All need equally many, or Runtime.gpus on those that have more."
+    agree(peers, "numbers of GPUs", len(gpus), how)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     reason = f"worker {cluster.index} of {cluster.workers} by TF_CONFIG"
     return Devices("gpu" if gpus else "cpu", strategy, peers, reason)

@@ -109,7 +109,10 @@ class Workers:
             self._tell_all("ended", by=self.cluster.index, **leaving.last_words(error))
         for connection in [*self._connections.values(), *self._kept]:
             connection.finish_sending()
-        failed = self._news if error is None or not isinstance(error, UserError) else error
+        # Who stopped was promised a checkpoint, but the chief may have died while it wrote it.
+        unsaved = stopped and not self.cluster.is_chief
+        own = isinstance(error, UserError) and not (unsaved and self._news)
+        failed = error if own else self._news
         if failed is not None or error is not None:
             leaving.exit_without_clean_up(getattr(failed or error, "exit_code", 1))
         if failed is not None and failed is not error:

@@ -129,8 +129,9 @@ def chosen(buckets: Sequence[Bucket], names: Sequence[str]) -> list[Bucket]:
     """The buckets of these names, each once, shortest first.
 
     Raises:
-      ConfigError: for a name that is none.
+      ConfigError: for a name that is none, or for no name at all.
     """
+    names = list(names) or [""]  # checking nothing would say that all is fine
     by_name = {str(bucket.length): [bucket] for bucket in buckets}
     by_name |= {"all": list(buckets), "shortest": [buckets[0]], "longest": [buckets[-1]]}
     for name in names:

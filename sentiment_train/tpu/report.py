@@ -49,7 +49,7 @@ def of_largest(program: Program, largest: Largest | None, cores: int) -> str:
     rows = f"{largest.rows:,} rows a core, {largest.rows * cores:,} in all"
     if largest.compiled:
         return f"{where}: {rows} (compiled)"
-    return f"{where}: about {rows} (estimated {largest.by})"
+    return f"{where}: about {rows} (rough estimate {largest.by})"
 
 
 def _size(size: float) -> str:

@@ -145,7 +145,10 @@ class Checkpoints:
             except (ValueError, KeyError, tf.errors.OpError):
                 continue  # a damaged one has no best to keep; `newest` will report it
         for step in set(steps) - kept:
-            tf.io.gfile.rmtree(self._path(step))
+            try:
+                tf.io.gfile.rmtree(self._path(step))
+            except (OSError, tf.errors.OpError) as error:  # of what is needed nothing is missing
+                self.say(f"Cannot remove {self._path(step)}: {getattr(error, 'message', error)}")
 
 
 def restore(variables: dict[str, object], arrays: dict[str, np.ndarray]) -> None:

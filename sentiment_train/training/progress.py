@@ -24,7 +24,7 @@ class Progress:
       report: called with the step and `{"train/loss": …}`.
       learning_rates: of a step, by name: `{"learning_rate": 0.001, "learning_rate/encoder": 0.0}`.
       allow_overflow: whether single steps may be not finite (float16 skips them).
-      tick: called with the number of every step that was done.
+      tick: called with the number of the last step that was done, after every call.
     """
 
     def __init__(

@@ -249,6 +249,14 @@ def test_a_service_that_is_not_there_is_told_within_the_time_limit():
         Service("grpc://127.0.0.1:1").wait(0.3)
 
 
+def test_a_data_worker_that_begins_anew_is_noticed():
+    service = Service("grpc://127.0.0.1:1")
+    for data_worker, block, batch in ((0, 2, 0), (1, 3, 0), (0, 2, 1), (1, 5, 0), (0, 4, 0)):
+        service.check_round(data_worker, 2, block, batch)
+    with pytest.raises(ServiceGone, match=r"data worker 1 was started again\. Start it"):
+        service.check_round(1, 2, 3, 0)
+
+
 def test_data_workers_that_do_not_come_are_told(data_service):
     service = Service(data_service(1).address)
     service.wait(30)

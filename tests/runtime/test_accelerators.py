@@ -166,6 +166,19 @@ def test_the_environment_says_where_a_tpu_is(monkeypatch, variables, address):
     assert accelerators.tpu_address() == address
 
 
+def test_a_part_of_a_tpu_is_not_taken_for_all_of_it(tf, monkeypatch):
+    connected = []
+    monkeypatch.setattr(accelerators, "_has_tpu_ops", lambda tf: True)
+    one_core = tf.distribute.OneDeviceStrategy("/cpu:0")
+    monkeypatch.setattr(accelerators, "connect", lambda tf, a: connected.append(a) or one_core)
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "host-0,host-1")
+    with pytest.raises(ConfigError, match="one of 2 machines of a TPU slice"):
+        accelerators.tpu(tf, 1)
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "host-0")
+    assert accelerators.tpu(tf, 1) == (one_core, "1 TPU core found")
+    assert connected == ["local"]
+
+
 def test_chips_of_this_machine_are_a_tpu(monkeypatch):
     monkeypatch.setattr(glob, "glob", lambda pattern: ["/dev/accel0"])
     assert accelerators.tpu_address() == "local"

@@ -66,7 +66,7 @@ def test_a_signal_to_another_worker_ends_the_block_too():
 
     def work():
         with request.at_once("the baseline"):
-            while True:
+            for _ in range(2000):
                 time.sleep(0.01)
 
     try:
@@ -76,6 +76,14 @@ def test_a_signal_to_another_worker_ends_the_block_too():
     finally:
         signal.signal(signal.SIGTERM, before)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_a_block_does_not_begin_after_a_signal_that_nobody_has_asked_about(asked):
+    begun = []
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Interrupted), asked.at_once("the baseline"):
+        begun.append("the baseline")
+    assert begun == []
 
 
 def test_a_block_that_nobody_disturbs_comes_to_its_end(asked):

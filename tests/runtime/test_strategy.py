@@ -83,3 +83,13 @@ def test_workers_that_met_train_together_whatever_the_name(monkeypatch):
     for name in ("auto", "multi_worker"):  # logical CPUs are refused before anybody is waited for
         with pytest.raises(ConfigError, match="is all that 'multi_worker' can use"):
             choose(name, 2, peers)
+
+
+def test_workers_with_other_numbers_of_gpus_end_before_they_wait_for_each_other(monkeypatch):
+    class Met(Alone):
+        def gather(self, value):
+            return [2, value]
+
+    monkeypatch.setenv("TF_CONFIG", "its content was read before")
+    with pytest.raises(ConfigError, match=r"numbers of GPUs of .*a:1.* and .*b:1.* differ"):
+        choose("auto", 1, Met(Cluster(("a:1", "b:1"), 1)))

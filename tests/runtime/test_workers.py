@@ -101,6 +101,15 @@ def test_all_stop_at_the_same_poll_and_wait_for_the_slowest(company, asked):
     }
 
 
+def test_nobody_says_saved_when_the_chief_is_killed_while_it_saves(company):
+    company.start("poll=2000:60", "poll=20 ask poll=1980")
+    company.wait_for(0, "stopped at poll")
+    company.processes[0].kill()
+    assert company.wait() == [-9, 75], company.logs()
+    told = f"error: worker 0 ({company.addresses[0]}) has gone"
+    assert company.log(1).splitlines()[-1].startswith(told)
+
+
 @pytest.mark.parametrize("killed", [0, 1])
 def test_the_others_name_a_killed_worker_and_end_to_be_started_again(company, killed):
     company.start("sleep=60", "sleep=60", "sleep=60")
@@ -164,9 +173,12 @@ def test_a_defect_has_its_traceback_where_it_is_and_a_sentence_elsewhere(company
 
 
 def test_a_worker_that_is_done_waits_for_the_others(company):
-    company.start("gather=a", "gather=b sleep=0.7")
+    company.start("gather=a", "gather=b sleep=1.5")
     company.wait_for(1, "sleeping")
+    company.processes[1].send_signal(signal.SIGSTOP)  # it cannot be done before it is looked at
+    time.sleep(0.3)
     assert company.processes[0].poll() is None
+    company.processes[1].send_signal(signal.SIGCONT)
     assert company.wait() == [0, 0], company.logs()
 
 
@@ -212,14 +224,16 @@ def test_a_worker_that_goes_while_they_meet_is_named(company):
     company.addresses = free_addresses(3)
     company.start_one(0, "")
     gone = company.start_one(1, "")
-    port = int(company.addresses[1].rpartition(":")[2])
     deadline = time.monotonic() + 20
-    while True:  # until it listens, and some more for its own connection to the chief
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            break
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline
+    for address in company.addresses[:2]:
+        port = int(address.rpartition(":")[2])
+        while True:  # until both listen, and some more for its own connection to the chief
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
     time.sleep(1)
     gone.kill()
     assert company.processes[0].wait(50) == 75

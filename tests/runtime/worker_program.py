@@ -3,8 +3,9 @@
     worker_program.py <what must be equal, as JSON> <seconds to wait for the others> <word> …
 
 Words: `gather=3` prints what all gave; `poll=5` polls so often, stops when it is told to, and tells
-at which poll; `sleep=2`; `ask` asks all to stop; `data`, `defect`: ends by that kind of error. Four
-seconds without a sign of life are enough for a worker to count as gone.
+at which poll (`poll=5:2`: and takes 2 seconds to save); `sleep=2`; `ask` asks all to stop; `data`,
+`defect`: ends by that kind of error. Four seconds without a sign of life are enough for a worker to
+count as gone.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ def do(word: str, value: str, peers: Peers) -> None:
     if word == "gather":
         print("gathered", *peers.gather(value), flush=True)
     elif word == "poll":
-        for polls in range(int(value)):
+        most, _, saving = value.partition(":")
+        for polls in range(int(most)):
             if peers.should_stop():
                 print("stopped at poll", polls, flush=True)
-                time.sleep(0.3 * peers.cluster.index)  # the last checkpoint takes its time
+                time.sleep(float(saving or 0.3 * peers.cluster.index))  # the last checkpoint
                 raise Interrupted("Stopped by a signal and saved.")
             time.sleep(0.005)
     elif word == "sleep":

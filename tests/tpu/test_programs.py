@@ -111,8 +111,9 @@ def test_buckets_are_chosen_by_name_or_length():
     assert chosen(buckets, ["all"]) == buckets
     assert chosen(buckets, ["longest", "shortest"]) == [buckets[0], buckets[2]]
     assert chosen(buckets, ["16", "16"]) == [buckets[1]]
-    with pytest.raises(ConfigError, match=r"'9' is none; use all, .* 8, 16, 32"):
-        chosen(buckets, ["9"])
+    for names, shown in ((["9"], "'9'"), ([], "''")):
+        with pytest.raises(ConfigError, match=rf"{shown} is none; use all, .* 8, 16, 32"):
+            chosen(buckets, names)
 
 
 def test_a_string_in_the_step_ends_the_command_by_name(compiler, cache, tmp_path):

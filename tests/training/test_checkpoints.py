@@ -240,6 +240,21 @@ def test_the_best_of_each_kept_one_is_kept(folder):
     assert s.checkpoints.steps() == [10, 20, 30]
 
 
+def test_one_that_cannot_be_removed_is_told_and_does_not_end_the_training(folder, tf, monkeypatch):
+    def refused(path):
+        raise tf.errors.PermissionDeniedError(None, None, "retained by the bucket")
+
+    s = Saved(folder, keep=1)
+    s.save(10)
+    monkeypatch.setattr(gfile, "rmtree", refused)
+    s.save(20)
+    assert s.checkpoints.steps() == [10, 20]
+    assert s.said == [f"Cannot remove {s.path(10)[:-1]}: retained by the bucket"]
+    monkeypatch.undo()
+    s.save(30)
+    assert s.checkpoints.steps() == [30]
+
+
 @pytest.mark.parametrize("keep", [1, 2])
 def test_damaged_later_ones_do_not_push_out_what_is_saved_after_going_back(folder, keep):
     s = Saved(folder, keep)

@@ -267,12 +267,30 @@ def one_by_one(trainer, tmp_path_factory):
     return Run(trainer, tmp_path_factory.mktemp("one_by_one"), in_a_row=3).run()
 
 
+def calls_of(step):
+    """The numbers of steps of the calls that had several; filled while it trains."""
+    several, found = step.train_several, []
+
+    def train_several(batches, number, phase):
+        found.append(batches.labels.shape[0])
+        return several(batches, number, phase)
+
+    step.train_several = train_several
+    return found
+
+
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_several_steps_in_one_call_are_the_same_steps(run, one_by_one, replicas):
-    together = run(in_a_row=3, steps_per_call=3, replicas=replicas).run()
+    together = run(in_a_row=3, steps_per_call=3, replicas=replicas)
+    steps_of_calls = calls_of(together.step)
+    together.run()
+    assert sum(steps_of_calls) > 10
+    assert set(steps_of_calls) == {2, 3}  # never more than a block, and less before a mark
     assert together.evaluated == one_by_one.evaluated
     assert together.checkpoints.steps() == one_by_one.checkpoints.steps()
     assert together.result()[0] == one_by_one.result()[0]
+    if replicas == 1:
+        assert together.result() == one_by_one.result()
     for a, b in zip(one_by_one.step.weights, together.step.weights, strict=True):
         np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-4, atol=1e-5)
 

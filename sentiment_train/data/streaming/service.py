@@ -31,6 +31,7 @@ class Service:
         self.address = address
         self._workers: tuple[str, ...] = ()
         self._rounds: dict[int, int] = {}
+        self._places: dict[int, tuple[int, int]] = {}
 
     def wait(self, seconds: float = SECONDS_TO_APPEAR) -> None:
         """Returns as soon as the dispatcher and at least one data worker are there.
@@ -68,14 +69,18 @@ class Service:
             time.sleep(0.2)
             self._workers = self._still_registered()
 
-    def check_round(self, data_worker: int, data_workers: int) -> None:
+    def check_round(self, data_worker: int, data_workers: int, block: int, batch: int) -> None:
         """Notes who gave an element: they take turns, or one of them is gone.
 
-        TensorFlow itself goes on without a data worker that was killed, and without its shards.
+        TensorFlow itself goes on without a data worker that was killed, and without its shards. One
+        that is started again at the same address begins anew, with examples that were seen.
 
         Raises:
-          ServiceGone: if one was passed over.
+          ServiceGone: if one was passed over, or goes back.
         """
+        if (block, batch) <= self._places.get(data_worker, (-1, -1)):
+            raise self.gone(f"data worker {data_worker} was started again")
+        self._places[data_worker] = block, batch
         self._rounds[data_worker] = self._rounds.get(data_worker, 0) + 1
         slowest = min(range(data_workers), key=lambda i: self._rounds.get(i, 0))
         if max(self._rounds.values()) - self._rounds.get(slowest, 0) > _MOST_AHEAD:

@@ -131,7 +131,7 @@ class Stream:
             numbers = [int(element[n]) for n in ("data_worker", "data_workers", "block", "batch")]
             if service is not None:
                 service.wait_for_all(numbers[1])
-                service.check_round(*numbers[:2])
+                service.check_round(*numbers)
             place.note(*numbers)
             if not (problem := element["problem"].numpy().decode()):
                 last_good = place.epoch
@@ -178,6 +178,7 @@ class Stream:
                 for element in self._data_set(stream_position):
                     if not _put(waiting, ("element", element), ended):
                         return
+            raise tf.errors.UnavailableError(None, None, "the stream has ended, which has no end")
         except Exception as error:  # is raised again in the main thread
             _put(waiting, ("error", error), ended)
 
@@ -213,7 +214,7 @@ class Stream:
             )
         if isinstance(error, tf.errors.DataLossError | tf.errors.NotFoundError):
             for path in self._rules.paths_of(place.blocks_at_work()):
-                list(rows_of(path))  # raises the error that names the file
+                any(False for _ in rows_of(path))  # raises the error that names the file
             if service is not None:
                 return service.gone(first_line(error))
             return DataError(f"A shard cannot be read: {first_line(error)}")
