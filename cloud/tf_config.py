@@ -77,6 +77,8 @@ def _port_of(host: str) -> str:
         return ""
     if not port.isdecimal() or not name or (":" in name and not name.endswith("]")):
         _fail(f"--hosts: '{host}' is not host or host:port; IPv6 addresses stand in brackets.")
+    if not 0 < int(port) < 65536:
+        _fail(f"--hosts: the port of '{host}' is none; allowed: 1 to 65535.")
     return port
 
 

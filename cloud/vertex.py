@@ -25,7 +25,7 @@ from sentiment_train.errors import ConfigError, UserError, did_you_mean
 
 WAIT_FOR_WORKERS_SECONDS = 600  # machines of one job start minutes apart
 _UNTIL_DONE = ["python", "/opt/sentiment_train/until_done.py"]
-_EXTRA = "The client of Vertex AI is missing: pip install 'sentiment_train[vertex]'"
+_EXTRA = "The client of Vertex AI is missing: pip install '.[vertex]' in its folder"
 
 
 @dataclass(frozen=True)

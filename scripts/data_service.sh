@@ -15,7 +15,7 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 
 for number in "${1:-1}" "${2:-5050}"; do
-    [[ $number =~ ^[0-9]+$ ]] || fail "'$number' is no number: scripts/data_service.sh [workers] [port] [host]"
+    [[ $number =~ ^[1-9][0-9]{0,4}$ ]] || fail "'$number' is no number: scripts/data_service.sh [workers] [port] [host]"
 done
 
 prepare_environment samples

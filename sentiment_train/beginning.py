@@ -28,7 +28,8 @@ class Beginning:
     """Brings the variables of a step to where the run goes on, and checks that they fit.
 
     Attributes:
-      made_of: what the checkpoints of this run belong to: data and vocabulary, by content.
+      made_of: what the checkpoints of this run belong to: data and vocabulary, by content, and the
+        shards of a stream.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class Beginning:
         self.say = assembly.console.say
         self._file = getattr(assembly.data.encoder, "file_name", "vocabulary.txt")
         vocabulary = _digest(f"{assembly.data.directory}/{self._file}")
-        self.made_of = {"data": assembly.data.content, "vocabulary": vocabulary}
+        shards = assembly.feeding.shards
+        self.made_of = {"shards": shards} if shards is not None else {}
+        self.made_of |= {"data": assembly.data.content, "vocabulary": vocabulary}
 
     def find(self) -> TrainingState:
         """1. the newest intact checkpoint of this run; 2. another run, as `init_from` says;
@@ -126,13 +129,13 @@ class Beginning:
         """
         from sentiment_train.training.checkpoints import restore
 
-        self._check_vocabulary()
         for what, digest in self.made_of.items():
             if checkpoint.made_of.get(what) != digest:
                 raise CheckpointError(
                     f"The {what} of this run have changed since it began, so its checkpoints no"
                     f" longer fit. Restore the {what}, or choose another --model_dir."
                 )
+        self._check_vocabulary()
         restore(self.step.variables(), checkpoint.arrays)
 
     def _check_vocabulary(self) -> None:

@@ -74,6 +74,7 @@ def _serve_worker(dispatcher: str | None, address: str | None) -> None:
             raise ConfigError(f"--{name} is needed, as host:port.")
     port = int(address.rpartition(":")[2])
     _check_free(port)
+    _wait_for_dispatcher(dispatcher)
     quiet.import_tensorflow()
     import tensorflow as tf
 
@@ -83,6 +84,25 @@ def _serve_worker(dispatcher: str | None, address: str | None) -> None:
     service = tf.data.experimental.service
     config = service.WorkerConfig(dispatcher_address=dispatcher, worker_address=address, port=port)
     _serve(service.WorkerServer(config))
+
+
+def _wait_for_dispatcher(address: str) -> None:
+    """Raises UserError if nobody listens there in time; TensorFlow would wait without end."""
+    from sentiment_train.errors import UserError
+
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + _SECONDS_TO_START
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), 5).close()
+            return
+        except (OSError, OverflowError) as error:
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"The dispatcher {address} does not answer for {_SECONDS_TO_START} seconds"
+                    f" ({error}). Start it (--role=dispatcher), or mend --dispatcher."
+                ) from None
+        time.sleep(0.5)
 
 
 def _serve(server) -> None:
@@ -113,8 +133,13 @@ def _start_all(host: str, port: int, workers: int) -> None:
             counted = f"{workers} data worker{'s' if workers > 1 else ''}"
             print(f"ready: Shards.service = 'grpc://{dispatcher}' ({counted})", flush=True)
         while not ended.wait(0.5):
-            if any(process.poll() is not None for process in processes):
-                raise UserError("A part of the data service has ended; so the others are ended.")
+            for place, process in enumerate(processes):
+                if process.poll() is not None:
+                    what = f"Data worker {place}" if place else "The dispatcher"
+                    raise UserError(
+                        f"{what} of the data service has ended ({process.returncode}); so the"
+                        " others are ended."
+                    )
     finally:
         _end(processes)
 
@@ -172,9 +197,11 @@ def _ports(first: int, count: int) -> list[int]:
 
 
 def _check_free(port: int) -> None:
-    """Raises ConfigError if something listens there already."""
+    """Raises ConfigError if something listens there already, or if it is no port."""
     from sentiment_train.errors import ConfigError
 
+    if not 0 < port < 65536:
+        raise ConfigError(f"Port {port} is none; allowed: 1 to 65535.")
     try:
         socket.create_server(("", port)).close()
     except OSError as error:

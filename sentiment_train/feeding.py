@@ -70,6 +70,11 @@ class Feeding:
         batches = self._of_this_worker(self.data.splits["train"], planned)
         return batching.fed(batches, planned, most, self.devices.distribute)
 
+    @property
+    def shards(self) -> str | None:
+        """A digest of the files of a stream; None if the training split is stored."""
+        return self._stream.content if self._stream is not None else None
+
     @cached_property
     def _stream(self):
         """Of a source whose training split is not in the store, but a sample of it."""

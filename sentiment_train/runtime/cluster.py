@@ -61,7 +61,7 @@ def from_environment() -> Cluster:
             return Cluster()
     try:
         config = json.loads(text)
-        members = {kind: list(hosts) for kind, hosts in config["cluster"].items()}
+        members = {kind: _list(name, kind, hosts) for kind, hosts in config["cluster"].items()}
         kind, index = config["task"]["type"], int(str(config["task"]["index"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{name} is not of the form {example}: {error!r}") from None
@@ -71,6 +71,12 @@ def from_environment() -> Cluster:
         task = {"type": roles[kind], "index": index}
         os.environ["TF_CONFIG"] = json.dumps({"cluster": renamed, "task": task})
     return cluster
+
+
+def _list(name: str, kind: str, hosts) -> list:
+    if not isinstance(hosts, list):
+        raise ConfigError(f'{name}: {kind} is {hosts!r}; write a list, ["host:port"].')
+    return hosts
 
 
 def _placed(name: str, roles: dict[str, str], members: dict, kind, index: int) -> Cluster:
@@ -101,5 +107,6 @@ def _check_addresses(name: str, addresses: tuple[str, ...]) -> None:
         host, _, port = str(address).rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise ConfigError(f"{name}: '{address}' is not host:port.")
-    if twice := {a for a in addresses if addresses.count(a) > 1}:
+    ports = [(host, int(port)) for host, _, port in (a.rpartition(":") for a in addresses)]
+    if twice := {a for a, p in zip(addresses, ports, strict=True) if ports.count(p) > 1}:
         raise ConfigError(f"{name}: {sorted(twice)} is there more than once.")

@@ -47,7 +47,7 @@ class TpuCompiler:
         if missing := [n for n in ("jax", "libtpu") if importlib.util.find_spec(n) is None]:
             raise UserError(
                 f"The TPU compiler is not installed ({' and '.join(missing)}); it comes with"
-                " pip install 'sentiment_train[tpu-check]', for Linux on x86-64."
+                " pip install '.[tpu-check]' in the folder of the source; Linux on x86-64."
             )
         self.topology = topology
         self._folder = tempfile.TemporaryDirectory(prefix="tpu_check_")

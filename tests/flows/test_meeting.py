@@ -105,7 +105,7 @@ class Case:
         lines = []
         for place in range(len(self.workers)):
             log = (self.folder / str(place) / "run.log").read_text()
-            assert log.count("error:") == 1, log
+            assert [line.startswith("error:") for line in log.splitlines()].count(True) == 1, log
             assert "Traceback" not in log, log
             lines.append(log.splitlines()[-1])
         return lines

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -206,6 +207,18 @@ def test_a_run_whose_data_service_was_killed_goes_on_to_the_same_numbers(
         assert value == pytest.approx(expected[point], rel=1e-5, abs=1e-7), point
 
 
+def test_a_run_does_not_go_on_with_other_shards(streamed_program, tmp_path):
+    program = streamed_program
+    process = program.start("changed")
+    wait_until(program.has_logged("changed", 6), process)
+    process.terminate()
+    assert process.wait(60) == 75, program.log("changed")
+    first = tmp_path / "shards" / "reviews-00000.jsonl.gz"
+    shutil.copy(first, first.with_name("reviews-00009.jsonl.gz"))
+    assert program.finish("changed") == 5
+    assert "The shards of this run have changed since it began" in program.log("changed")
+
+
 def command(*flags: str, **options) -> subprocess.Popen:
     arguments = [sys.executable, "-m", MODULE, *flags]
     return subprocess.Popen(arguments, env=environment(), text=True, **options)
@@ -236,6 +249,7 @@ def test_mistakes_with_the_command_get_one_answer():
         port = taken.getsockname()[1]
         for flags, expected in {
             (f"--port={port}",): f"error: Port {port} cannot be used: Address already in use.",
+            ("--port=70000",): "error: Port 70000 is none; allowed: 1 to 65535.",
             ("--role=worker",): "error: --dispatcher is needed, as host:port.",
             ("--role=dispatcher",): "error: --addresses is needed",
         }.items():

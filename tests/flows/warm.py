@@ -97,6 +97,8 @@ class Server:
         self._connection, theirs = socket.socketpair()
         self._process = subprocess.Popen(
             [sys.executable, __file__, str(theirs.fileno())],
+            # A cold process holds back what TensorFlow says while it looks for devices.
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
             pass_fds=[theirs.fileno()],
             start_new_session=True,  # Ctrl-C is for pytest, which ends the server
         )

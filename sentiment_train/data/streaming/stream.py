@@ -94,9 +94,12 @@ class Stream:
 
     @property
     def content(self) -> str:
-        """A digest of what all workers must have in common: the shards by name, and their order."""
-        names = [os.path.basename(path) for path in self._rules.paths]
-        return files.sha256_of_values(names, self._rules.shards_at_a_time, self._rules.seed)
+        """A digest of what all workers must have in common, and what must not change while a run
+        goes on: the shards by name and size, and their order."""
+        import tensorflow as tf
+
+        named = [(os.path.basename(p), tf.io.gfile.stat(p).length) for p in self._rules.paths]
+        return files.sha256_of_values(named, self._rules.shards_at_a_time, self._rules.seed)
 
     def feed(self, stream_position: int = 0) -> Iterator[StreamedBatch]:
         """The batches from a position on, without an end.
