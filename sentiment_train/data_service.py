@@ -10,6 +10,7 @@ python -m sentiment_train.data_service --role=worker --dispatcher=a:5050 --addre
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -165,11 +166,9 @@ def _wait_until_ready(address: str, workers: int, processes: list, ended) -> boo
     while not ended.wait(0.3):
         if any(process.poll() is not None for process in processes):
             raise UserError("A part of the data service could not start; the reason is above.")
-        try:
+        with contextlib.suppress(ConnectionError):  # not there yet
             if len(registered_workers(address)) == workers:
                 return True
-        except ConnectionError:
-            pass  # not there yet
         if time.monotonic() > deadline:
             raise UserError(f"The data service at {address} is not ready after 2 minutes.")
     return False

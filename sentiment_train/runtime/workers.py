@@ -7,6 +7,7 @@ collective operation of TensorFlow which waits for a worker that is no longer th
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -147,11 +148,8 @@ class Workers:
     def _watch(self) -> None:
         try:
             while self._news is None and not self._all_left:
-                try:
+                with contextlib.suppress(queue.Empty):  # nothing came for a second
                     kind, *found = self._inbox.get(1.0)
-                except queue.Empty:
-                    pass
-                else:
                     self._deal_with(kind, found)
                 self._give_signs_of_life()
             if self._news is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -86,11 +87,9 @@ class TpuCompiler:
         self._modules += 1
         path = pathlib.Path(self._folder.name, f"{self._modules}.mlir")
         path.write_text(module, encoding="utf-8")
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended; `receive` says so
             self._process.stdin.write(json.dumps({"module": str(path)}) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has ended; `receive` says so
 
     def receive(self) -> Compiled:
         """Of the first module that was sent and not received.
