@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -36,6 +37,16 @@ def tf():
     tf.config.experimental.enable_op_determinism()
     _number_collectives(tf.distribute.MirroredStrategy)
     return tf
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory, worker_id) -> pathlib.Path:
+    """The encoded data of all programs, in whatever process of the tests they run."""
+    folder = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        folder = folder.parent
+    (folder / "cache").mkdir(exist_ok=True)
+    return folder / "cache"
 
 
 def _number_collectives(strategy: type) -> None:

@@ -23,6 +23,7 @@ import gin
 from sentiment_train.config import Part
 from sentiment_train.data.encoders import truncate
 from sentiment_train.errors import ConfigError, DataError
+from sentiment_train.replacing import replace_file
 
 Truncation = Literal["keep_head", "keep_tail", "keep_both_ends"]
 _ENDS = 2  # ids that every text gets: one that begins it, one that ends it
@@ -159,15 +160,7 @@ class FittedPieces(abc.ABC):
 
     def save(self, directory: str) -> None:
         """Writes the file with the vocabulary; a reader sees all of it or nothing."""
-        import tensorflow as tf
-
-        path = f"{directory}/{self.file_name}"
-        partial = f"{path}.partial"
-        if tf.io.gfile.exists(partial):
-            tf.io.gfile.remove(partial)  # ram:// would append to it
-        with tf.io.gfile.GFile(partial, "wb") as file:
-            file.write(self._file)
-        tf.io.gfile.rename(partial, path, overwrite=True)
+        replace_file(f"{directory}/{self.file_name}", self._file)
 
 
 class FittedSentencePieces(FittedPieces):

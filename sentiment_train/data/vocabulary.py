@@ -10,6 +10,7 @@ import gin
 
 from sentiment_train.config import Part
 from sentiment_train.errors import DataError
+from sentiment_train.replacing import replace_file
 
 PADDING_ID, UNKNOWN_ID = 0, 1
 RESERVED = ("[PAD]", "[UNK]")
@@ -54,15 +55,8 @@ class Vocabulary(Part):
 
 def save_vocabulary(words: Iterable[str], directory: str) -> None:
     """Writes `vocabulary.txt`, in one step: a reader sees the old file or the new one."""
-    import tensorflow as tf
-
-    path = f"{directory}/{FILE_NAME}"
-    partial = f"{path}.partial"
-    if tf.io.gfile.exists(partial):
-        tf.io.gfile.remove(partial)  # ram:// would append to it
-    with tf.io.gfile.GFile(partial, "wb") as file:
-        file.write("".join(f"{word}\n" for word in words).encode())
-    tf.io.gfile.rename(partial, path, overwrite=True)
+    content = "".join(f"{word}\n" for word in words)
+    replace_file(f"{directory}/{FILE_NAME}", content.encode())
 
 
 def load_vocabulary(directory: str) -> tuple[str, ...]:

@@ -23,16 +23,6 @@ def compiler():
         yield compiler
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory, worker_id) -> pathlib.Path:
-    """The encoded data, where the flows have them, too."""
-    folder = tmp_path_factory.getbasetemp()
-    if worker_id != "master":
-        folder = folder.parent
-    (folder / "cache").mkdir(exist_ok=True)
-    return folder / "cache"
-
-
 @pytest.fixture(autouse=True)
 def _float32():
     """No test leaves the precision of a TPU behind."""
