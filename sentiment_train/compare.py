@@ -104,7 +104,7 @@ class Comparison:
         runs = [check(plan) for plan in self.plan()]
         quiet.import_tensorflow()
         campaign = Campaign(directory, "--output_dir", runs, cache)
-        print(f"{len(runs)} runs in {directory}", flush=True)
+        print(f"{len(runs)} run{'s' * (len(runs) != 1)} in {directory}", flush=True)
         if dry_run:
             campaign.tell()
             return

@@ -72,7 +72,7 @@ class Sweep:
         axes, cells, runs = self.plan()
         quiet.import_tensorflow()
         campaign = Campaign(directory, "--sweep_dir", runs, cache)
-        print(f"{len(cells)} runs in {directory}", flush=True)
+        print(f"{len(cells)} run{'s' * (len(cells) != 1)} in {directory}", flush=True)
         if dry_run:
             campaign.tell()
             return

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 _MOST_ROWS = 2**20  # of a core; more would be no batch any more
 _COMPILES = 4  # of sizes near the largest
 _MULTIPLE = 8  # rows lie in memory in eights
+_TELLING = 0.05  # of the memory: of a smaller program it is the code that counts, not the rows
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def _two_sizes(needed_at, rows: int, memory: int) -> list[tuple[int, int]] | Non
         second = (size, needed_at(size))
         if second[1] is None:
             return None
-        if second[1] > first[1] * 1.05:  # below it is the code that counts
+        if second[1] > first[1] * 1.05 and second[1] >= _TELLING * memory:
             return [first, second]
     return [first, (_MOST_ROWS, memory)]
 
