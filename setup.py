@@ -75,6 +75,14 @@ TPU_CHECK = [f"jax==0.10.*; {_LINUX}", f"libtpu==0.0.52; {_LINUX}"]
 # Messages and client of Vertex AI, for cloud/vertex.py.
 VERTEX = ["google-cloud-aiplatform>=2.7,<3"]
 
+# What `python -m benchmarks.run` compares with; scikit-learn and scipy are required anyway. Where
+# there is no GPU, PyTorch's own index has builds without CUDA, which are a tenth of the size.
+# fastText's own release has no wheels; of this one there are some up to Python 3.12.
+BENCH = [
+    "torch==2.13.0",
+    "fasttext-numpy2-wheel==0.9.2; python_version < '3.13'",
+]
+
 # What checks the files of cloud/: a linter of Dockerfiles, schemas of Kubernetes and of compose
 # files, the messages of TensorFlow Serving, and a kernel for the notebook.
 CLOUD_TESTS = [
@@ -158,6 +166,7 @@ setup(
         "tpu": TPU,
         "tpu-check": TPU_CHECK,
         "vertex": VERTEX,
+        "bench": BENCH,
         "dev": DEV,
     },
     entry_points={

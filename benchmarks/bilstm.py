@@ -15,11 +15,12 @@ import sys
 
 from absl import app, flags
 
+from benchmarks.processes import ROOT
+
 _RUNS = flags.DEFINE_string("runs", "runs/bilstm_variants", "Folder of the run directories.")
 _OUTPUT = flags.DEFINE_string("output", None, "Markdown file of the table; default: print it.")
 _ONLY = flags.DEFINE_multi_string("only", [], "Train only this variant.")
 
-ROOT = pathlib.Path(__file__).parents[1]
 VARIANTS = {
     "base": ("as in the file", []),
     "seed1": ("seed 1", ["Runtime.seed = 1"]),

@@ -16,7 +16,6 @@ import json
 import os
 import pathlib
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,12 @@ from dataclasses import dataclass
 
 from absl import app, flags
 
-ROOT = pathlib.Path(__file__).parents[1]
+from benchmarks import machine
+from benchmarks.pages import with_tables
+from benchmarks.processes import ROOT, define_cache_flag, environment
+from benchmarks.rounds import say
+from benchmarks.spread import spread
+
 PAGE = ROOT / "docs" / "distributed.md"
 COMMAND = "python -m benchmarks.distribution"
 EPOCHS = 2
@@ -72,7 +76,7 @@ class Measuring:
             found = {way: self.measure(way, self.folder / f"{way}_{number}") for way in WAYS}
             rates = ", ".join(f"{way} {measured.rate:,.0f}" for way, measured in found.items())
             load = os.getloadavg()[0]
-            _say(f"{self.name} {number}/{repeats}: {rates} examples/s (load {load:.1f})")
+            say(f"{self.name} {number}/{repeats}: {rates} examples/s (load {load:.1f})")
             yield found
 
     def measure(self, name: str, run: pathlib.Path) -> Measured:
@@ -106,7 +110,7 @@ class Measuring:
         with run.with_suffix(".log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "sentiment_train.main", gin_file, *places, *bindings],
-                env=_environment(task),
+                env=environment(**({"TF_CONFIG": task} if task else {})),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 preexec_fn=lambda: os.sched_setaffinity(0, cores),
@@ -143,15 +147,6 @@ def _tasks(workers: int) -> list[str | None]:
     return [json.dumps({"cluster": cluster, "task": task}) for task in tasks]
 
 
-def _environment(task: str | None) -> dict[str, str]:
-    """That of this process without what would decide how many threads there are."""
-    decided = ("TF_CONFIG", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-    kept = {name: value for name, value in os.environ.items() if name not in decided}
-    paths = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
-    given = {"TF_CONFIG": task} if task else {}
-    return {**kept, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": paths, **given}
-
-
 def table(measured: dict[str, list[dict[str, Measured]]]) -> str:
     """Markdown; rates and shares are medians, with the lowest and the highest.
 
@@ -167,21 +162,12 @@ def table(measured: dict[str, list[dict[str, Measured]]]) -> str:
             rates = [found[way].rate for found in rounds]
             shares = [found[way].rate / found["one"].rate for found in rounds]
             parameters = f"{rounds[0][way].parameters:,}"
-            share = "" if way == "one" else _spread([100 * share for share in shares], 0) + " %"
+            share = "" if way == "one" else spread([100 * share for share in shares], 0) + " %"
             lines.append(
-                f"| `gin/{name}.gin` | {parameters} | {described.what} | {_spread(rates, 0)}"
+                f"| `gin/{name}.gin` | {parameters} | {described.what} | {spread(rates, 0)}"
                 f" | {share} |"
             )
     return "\n".join(lines) + "\n"
-
-
-def _spread(values: list[float], digits: int) -> str:
-    low, middle, high = (f"{f(values):,.{digits}f}" for f in (min, statistics.median, max))
-    return middle if len(values) == 1 else f"{middle} ({low}–{high})"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def measure(values) -> str:
@@ -204,10 +190,7 @@ def measure(values) -> str:
 
 def main(argv) -> None:
     del argv
-    from benchmarks.documents import environment
-    from benchmarks.recurrence import with_tables
-
-    text = f"{measure(flags.FLAGS)}\n{environment()}"
+    text = f"{measure(flags.FLAGS)}\n{machine.environment()}"
     print(text)
     if flags.FLAGS.write:
         page = PAGE.read_text(encoding="utf-8")
@@ -223,12 +206,7 @@ def define_flags(flag_values=flags.FLAGS) -> None:
     flags.DEFINE_integer("repeats", 5, "Measurements of each way.", 1, **options)
     flags.DEFINE_bool("quick", False, "60 reviews, once: shows that it works.", **options)
     flags.DEFINE_bool("write", False, "Write the table into docs/distributed.md.", **options)
-    flags.DEFINE_string(
-        "cache_dir",
-        os.environ.get("SENTIMENT_TRAIN_CACHE", "~/.cache/sentiment_train"),
-        "Local directory of encoded data sets.",
-        **options,
-    )
+    define_cache_flag(flag_values)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,15 @@ from __future__ import annotations
 import math
 import os
 import pathlib
-import re
 import sys
 from collections.abc import Sequence
 
 from absl import app, flags
 
 from benchmarks import gradient_norm
+from benchmarks.pages import with_tables
+from benchmarks.processes import ROOT, define_cache_flag
 
-ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "recurrence.md"
 PICTURE = ROOT / "docs" / "gradient_norm.png"
 COMMAND = "python -m benchmarks.recurrence"
@@ -171,21 +171,6 @@ def padding_table(whole, cut) -> str:
     return "\n".join(lines)
 
 
-def with_tables(page: str, tables: dict[str, str], command: str = COMMAND) -> str:
-    """A page with the blocks between the markers of a command replaced.
-
-    Raises:
-      ValueError: unless the page has exactly one block for each table.
-    """
-    for name, table in tables.items():
-        begin, end = f"<!-- begin: {command} ({name}) -->", "<!-- end -->"
-        block = re.compile(f"{re.escape(begin)}\n.*?{end}", re.DOTALL)
-        if len(block.findall(page)) != 1:
-            raise ValueError(f"the page needs one block {begin} … {end}")
-        page = block.sub(lambda _, b=begin, t=table, e=end: f"{b}\n\n{t}\n\n{e}", page)
-    return page
-
-
 class Benchmark:
     """The variants as a campaign, and what is made of their runs."""
 
@@ -274,7 +259,9 @@ def main(argv) -> int:
     for name, table in tables.items():
         print(f"\n{name}\n\n{table}")
     if values.write:
-        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
+        PAGE.write_text(
+            with_tables(PAGE.read_text(encoding="utf-8"), tables, COMMAND), encoding="utf-8"
+        )
     return 0
 
 
@@ -286,12 +273,7 @@ def define_flags(flag_values=flags.FLAGS) -> None:
     flags.DEFINE_bool("fresh", False, "Only the gradients of fresh weights.", **options)
     flags.DEFINE_bool("quick", False, "300 reviews and 3 steps: shows that it works.", **options)
     flags.DEFINE_bool("write", False, "Write tables and picture into docs/.", **options)
-    flags.DEFINE_string(
-        "cache_dir",
-        os.environ.get("SENTIMENT_TRAIN_CACHE", "~/.cache/sentiment_train"),
-        "Local directory of encoded data sets.",
-        **options,
-    )
+    define_cache_flag(flag_values)
 
 
 if __name__ == "__main__":

@@ -1,69 +1,12 @@
-"""The benchmarks as programs: what they are asked, what they write, that they measure."""
+"""The older benchmarks as programs: what they are asked, what they write, that they measure."""
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
-from absl import flags
 
-from benchmarks import document_scripts, documents, gradient_norm, recurrence
-from sentiment_train import config
-from sentiment_train.experiment import Experiment
-
-
-def parsed(benchmark, *arguments: str) -> flags.FlagValues:
-    values = flags.FlagValues()
-    benchmark.define_flags(values)
-    values(["benchmark", *arguments])
-    return values
-
-
-@pytest.mark.parametrize(
-    "arguments, sizes",
-    [
-        ([], {"gru": 4000, "airline": None}),
-        (["--only=gru", "--reviews=0"], {"gru": None}),
-        (["--tweets=500", "--only=airline"], {"airline": 500}),
-        (["--quick"], {"gru": 40, "airline": 40}),
-    ],
-)
-def test_the_flags_say_which_systems_are_measured_on_how_much(arguments, sizes):
-    chosen = documents.chosen_systems(parsed(documents, *arguments))
-    assert {system.name: system.examples for system in chosen} == sizes
-
-
-@pytest.mark.parametrize("system", documents.SYSTEMS.values(), ids=lambda system: system.name)
-def test_ours_is_the_gin_file_of_the_document(system):
-    gin_file = str(documents.ROOT / "gin" / f"{system.name}.gin")
-    provenance = config.parse([gin_file], documents.bindings_of(system))
-    experiment = config.make(Experiment, provenance)
-    assert experiment.published.source == system.document
-    held_out = experiment.splits.validation + experiment.splits.test
-    assert held_out == pytest.approx(1 - system.trained)
-
-
-def test_ratios_are_of_neighbouring_measurements():
-    pairs = [
-        documents.Pair(ours=[5.0, 1.0], theirs=[20.0, 30.0]),
-        documents.Pair(ours=[5.0, 2.0], theirs=[25.0, 50.0]),
-        documents.Pair(ours=[5.0, 2.0], theirs=[30.0, 20.0]),
-    ]
-    lines = documents.table({"airline": (100, pairs)}).splitlines()
-    assert len(lines) == 5
-    assert "| airline | 100 | `gin/airline.gin` | 50 (50–100) | 2.0 (1.0–2.0) | 5.0" in lines[2]
-    assert "| 25.0 (10.0–30.0) × | | 5.0 (4.0–6.0) × |" in lines[4]
-    assert "promised 20 ×: kept" in lines[4]
-    assert "**not kept**" in documents.table({"airline": (100, pairs[2:])})
-
-
-@pytest.mark.parametrize("system", document_scripts.SYSTEMS)
-def test_the_scripts_of_the_documents_train(system):
-    texts = ["good plane", "bad film \ud83d", "", "so so"] * 4
-    seconds = document_scripts.epoch_seconds(system, texts, ["yes", "no", "no", "yes"] * 4)
-    assert len(seconds) == document_scripts.EPOCHS
-    assert seconds[0] > seconds[1] > 0  # the graphs are built in the first
+from benchmarks import gradient_norm, recurrence
+from benchmarks.pages import with_tables
 
 
 @pytest.mark.parametrize("name", recurrence.VARIANTS)
@@ -87,13 +30,13 @@ def test_a_page_gets_its_tables_and_gets_the_same_ones_again():
     page = "before\n" + "".join(
         f"<!-- begin: {recurrence.COMMAND} ({name}) -->\n<!-- end -->\n" for name in tables
     )
-    written = recurrence.with_tables(page, tables)
+    written = with_tables(page, tables, recurrence.COMMAND)
     assert written.startswith("before\n<!-- begin: ")
     row = "| two logits, softmax | 0.8500 (0.830–0.860) | -1.0 ± 2.0 | 0.8500 | 12 |"
     assert row in written
-    assert recurrence.with_tables(written, tables) == written
+    assert with_tables(written, tables, recurrence.COMMAND) == written
     with pytest.raises(ValueError, match=r"one block .*\(start\)"):
-        recurrence.with_tables(page.replace("(start)", "(end)"), tables)
+        with_tables(page.replace("(start)", "(end)"), tables, recurrence.COMMAND)
 
 
 def result(accuracy: float) -> dict:
@@ -105,7 +48,7 @@ def result(accuracy: float) -> dict:
 def test_the_page_has_a_block_for_every_table():
     names = [*recurrence.QUESTIONS, "padding", "gradient"]
     page = recurrence.PAGE.read_text(encoding="utf-8")
-    written = recurrence.with_tables(page, dict.fromkeys(names, "| x |"))
+    written = with_tables(page, dict.fromkeys(names, "| x |"), recurrence.COMMAND)
     assert written.count("| x |") == len(names)
 
 
@@ -155,23 +98,3 @@ def test_the_picture_of_gradients_is_small():
     assert png.startswith(b"\x89PNG")
     assert len(png) < 60_000
     assert gradient_norm.table(fadings).count("trained") == 3
-
-
-@pytest.mark.slow
-def test_ours_is_measured_by_the_real_program(tmp_path, monkeypatch):
-    """Theirs is not started: its script is tried above."""
-    start = documents.Measuring._start
-
-    def start_ours(self, module, *arguments):
-        if module == "sentiment_train.main":
-            return start(self, module, *arguments)
-        examples = json.loads((self.folder / "examples.json").read_text())
-        assert len(examples["texts"]) == len(examples["labels"]) == self.examples
-        return (self.folder / "theirs.json").write_text("[9.0, 4.0]")
-
-    monkeypatch.setattr(documents.Measuring, "_start", start_ours)
-    values = parsed(documents, "--quick", "--only=airline", f"--cache_dir={tmp_path}")
-    page = documents.measure(values)
-    assert "\n| airline | 40 | `gin/airline.gin` | " in page
-    assert " one at a time, batches of 16 | 10 | 4.0 | 9.0 |\n" in page  # 40 tweets in 4 seconds
-    assert "; Python 3." in page

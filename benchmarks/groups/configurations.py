@@ -1,0 +1,66 @@
+"""What a training of ours does with its time and memory, for each of the main experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks import flops, processes
+from benchmarks.bench import Bench
+from benchmarks.groups.limits import limit, share_of_limit
+from benchmarks.rounds import Case, Contender
+from benchmarks.tables import MEMORY, Column, table
+from benchmarks.training_runs import NOTHING_ELSE, TrainingRun
+
+TITLE = "What a training does with its time"
+STORY = """\
+`python -m sentiment_train.main`, two epochs; the rates are of the second one. The store is warm: an
+earlier run has encoded the texts. The first step is told by the run itself, from the moment when
+TensorFlow was imported to its loss; so is the share of the steps' time that was spent waiting for
+the next batch. Programs are the shapes of batches that XLA compiled the step, or loops in it, for.
+Useful FLOP are those of the recurrent layers for real tokens (`benchmarks/flops.py`); of models
+without such layers they are not counted."""
+
+GIN_FILES = {"gru": 5000, "bilstm_tutorial": 5000, "airline": None, "bilstm": 5000}
+FLAGSHIP = {"flagship": 5000}
+
+
+def gin_files() -> dict[str, int | None]:
+    """By name, how many examples the run has, in all splits together; None: all."""
+    found = GIN_FILES | FLAGSHIP
+    return {k: v for k, v in found.items() if (processes.ROOT / "gin" / f"{k}.gin").exists()}
+
+
+def cases(bench: Bench) -> Iterator[Case]:
+    contenders = []
+    for gin, examples in gin_files().items():
+        run = bench.run(gin, "configurations", *NOTHING_ELSE, *bench.examples(examples))
+        bench.texts_of(run)  # the store is warm from now on
+        contenders.append(Contender(gin, f"`gin/{gin}.gin`", lambda run=run: _measure(run)))
+    yield Case("configurations", [limit(bench), *contenders])
+
+
+def _measure(run: TrainingRun) -> dict:
+    found = run.measure()
+    tokens_of_a_step = found["tokens_per_second"] * found["epoch_seconds"] / found["steps"]
+    experiment = flops.experiment_of(run.gin_file, run.bindings)
+    useful = flops.of_a_step(experiment, tokens_of_a_step)
+    if useful is None:
+        return found
+    return {**found, "gflops": useful * found["steps"] / found["epoch_seconds"] / 1e9}
+
+
+COLUMNS = (
+    Column("examples/s", "examples_per_second"),
+    Column("real tokens/s", "tokens_per_second"),
+    Column("padding", "padding", 1, 100, " %"),
+    Column("useful GFLOP/s", "gflops", 1),
+    share_of_limit(),
+    Column("waiting for input", "input_wait", 1, 100, " %"),
+    Column("to the first step, s", "first_step_seconds", 1),
+    Column("programs", "compilations"),
+    MEMORY,
+)
+
+
+def tables(cases: dict[str, dict]) -> str:
+    return table(cases, COLUMNS)

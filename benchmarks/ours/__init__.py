@@ -1,0 +1,1 @@
+"""What is measured of this project inside a process: the probes of the groups."""

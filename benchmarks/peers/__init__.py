@@ -1,0 +1,1 @@
+"""What a user would run instead. Nothing here imports sentiment_train."""
