@@ -15,11 +15,18 @@ from sentiment_train.config import Part
 from sentiment_train.evaluation import metrics
 from sentiment_train.evaluation.metrics import Predictions
 from sentiment_train.schema import Batch
+from sentiment_train.training.adversarial import Adversarial, VirtualAdversarial
 
 
 @runtime_checkable
 class Loss(Protocol):
-    """What a model is trained for. Any object with these members is one."""
+    """What a model is trained for. Any object with these members is one.
+
+    This attribute is optional:
+
+    * `regulariser`: with a method `gradients(rows, clean)`, which are added to those of the loss;
+      see `training.adversarial`.
+    """
 
     predicts: str  # "labels" or "tokens", as the model does
 
@@ -50,6 +57,7 @@ class CrossEntropy(Part):
 
     label_smoothing: float = 0.0  # this share of the target is spread evenly over all classes
     class_weights: Literal["balanced"] | dict[str, float] | None = None  # by class name
+    regulariser: Adversarial | VirtualAdversarial | None = None  # of word vectors
     predicts = "labels"
 
     def check(self):
@@ -83,7 +91,7 @@ class CrossEntropy(Part):
         """outputs: logits `[rows, 1 or classes] float32`; the loss is in nats a text."""
         import tensorflow as tf
 
-        weights = batch.weights * tf.gather(class_weights, batch.labels)
+        weights = row_weights(batch, class_weights)
         hit = tf.cast(tf.equal(predicted_classes(outputs), batch.labels), tf.float32)
         loss = tf.reduce_sum(weights * self.per_example(batch.labels, outputs))
         return loss, tf.reduce_sum(weights), tf.reduce_sum(weights * hit)
@@ -143,6 +151,13 @@ class NextTokenLoss(Part):
     def measure(self, predictions: Predictions, class_names: tuple[str, ...]) -> dict[str, float]:
         """See `metrics.measure_tokens`."""
         return metrics.measure_tokens(predictions)
+
+
+def row_weights(batch: Batch, class_weights):
+    """`[rows] float32`: those of the examples times those of their classes."""
+    import tensorflow as tf
+
+    return batch.weights * tf.gather(class_weights, batch.labels)
 
 
 def predicted_classes(logits):

@@ -74,6 +74,15 @@ def in_float32(gradient, keep_rows: bool):
     return map_values(lambda values: tf.cast(values, tf.float32), gradient)
 
 
+def added(gradient, other):
+    """The sum of two gradients by the same weight; of rows it stays one of rows."""
+    if not isinstance(gradient, tf.IndexedSlices) or not isinstance(other, tf.IndexedSlices):
+        return tf.convert_to_tensor(gradient) + tf.convert_to_tensor(other)
+    values = tf.concat([gradient.values, other.values], axis=0)
+    rows = tf.concat([gradient.indices, other.indices], axis=0)
+    return tf.IndexedSlices(values, rows, gradient.dense_shape)
+
+
 def summed(gradient: tf.IndexedSlices, replica, static: bool = False) -> tf.IndexedSlices:
     """In a replica: the sum over all replicas, each touched row once.
 

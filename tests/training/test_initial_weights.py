@@ -91,6 +91,15 @@ def test_embeddings_are_taken_by_word_and_recurrent_layers_by_name(saved, start,
             np.testing.assert_array_equal(value.numpy(), after[path])
 
 
+def test_normalised_embeddings_are_taken_with_the_frequencies_of_their_words(saved, start):
+    path, arrays = saved(normalized_embedding=True)
+    t, before, _ = start(path, normalized_embedding=True)
+    found, fresh = named(t)["embedding/frequencies"].numpy(), before["embedding/frequencies"]
+    there = arrays["model/001/embedding/frequencies"]
+    expected = [there[0], there[1], fresh[2], there[WORDS.index("c")], there[2], fresh[5]]
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_the_averages_of_the_other_run_are_taken_and_the_own_begin_there(saved, start):
     path, arrays = saved(decay=0.5)
     t, _, _ = start(path, decay=0.9, words=WORDS)
@@ -148,6 +157,7 @@ def test_named_layers_are_all_that_is_taken(saved, start):
         ({"embedding_size": 6}, r"embedding needs embeddings 6×6, there it is 20×4"),
         ({"bidirectional": True}, r"it has no gru_1_backward\."),
         ({"initial_state": "learned"}, r"gru_1 has no hidden"),
+        ({"normalized_embedding": True}, r"embedding has no frequencies"),
         ({"input": "one_hot"}, r"4×9 is not a row for each of its 20 words"),
         ({"layers": ("embeding",)}, r"no layer 'embeding', only .* Did you mean 'embedding'\?"),
         ({"layers": ("logits",)}, r"it has no logits"),

@@ -11,6 +11,7 @@ from sentiment_train.training.schedules import (
     CosineSchedule,
     ExponentialSchedule,
     LinearSchedule,
+    OneCycleSchedule,
 )
 
 pytestmark = pytest.mark.usefixtures("tf")
@@ -53,6 +54,23 @@ def test_an_exponential_decay_has_its_rate_and_period():
     np.testing.assert_allclose(found, PEAK * 0.1 ** (np.arange(TOTAL) / 10), rtol=1e-4)
 
 
+def test_one_cycle_rises_in_a_line_and_falls_in_a_cosine():
+    found = rates(OneCycleSchedule(PEAK, rising_share=0.2, start_share=0.1, final_share=0.01))
+    up = 0.1 + 0.9 * np.arange(10) / 10
+    down = 0.01 + 0.99 * (1 + np.cos(np.pi * np.arange(40) / 40)) / 2
+    np.testing.assert_allclose(found, PEAK * np.concatenate([up, down]), rtol=1e-5)
+    assert found.argmax() == 10
+    assert found[10] == pytest.approx(PEAK)
+
+
+def test_one_cycle_is_the_whole_training_however_long_that_is():
+    schedule = OneCycleSchedule(PEAK)
+    long = rates(schedule, total=200)
+    np.testing.assert_allclose(rates(schedule, total=20), long[::10], rtol=1e-4)
+    assert float(schedule.build(200, PER_EPOCH)(200)) == pytest.approx(1e-4 * PEAK, rel=1e-3)
+    assert rates(schedule, total=1) == pytest.approx([PEAK])  # nothing is left for a rise
+
+
 def test_a_warmup_may_take_all_of_the_training_but_not_more():
     found = rates(LinearSchedule(PEAK, warmup="2.5 epochs"))
     np.testing.assert_allclose(found, PEAK * (np.arange(TOTAL) + 1) / TOTAL, rtol=1e-5)
@@ -67,6 +85,9 @@ def test_a_warmup_may_take_all_of_the_training_but_not_more():
         (ConstantSchedule, {"warmup": "soon"}),
         (CosineSchedule, {"final_share": 1.1}),
         (LinearSchedule, {"final_share": -0.1}),
+        (OneCycleSchedule, {"rising_share": 1.0}),
+        (OneCycleSchedule, {"start_share": -0.1}),
+        (OneCycleSchedule, {"final_share": 1.1}),
         (ExponentialSchedule, {"decay_rate": 0.0}),
         (ExponentialSchedule, {"decay_every": "0 epochs"}),
     ],
