@@ -13,6 +13,7 @@ from sentiment_train.assembly import Assembly
 from sentiment_train.errors import CheckpointError, RunError, UserError
 from sentiment_train.run_directory import RunDirectory
 from sentiment_train.runtime.peers import agree
+from sentiment_train.schema import TrainingExamples
 
 if TYPE_CHECKING:
     from sentiment_train.training.checkpoints import Checkpoint, Checkpoints
@@ -88,11 +89,43 @@ class Beginning:
         return checkpoint
 
     def initialise(self) -> Origin | None:
-        """Takes the weights of the run that `Experiment.init_from` names, if it names one.
+        """Fresh weights: what layers make from the training texts, then what is taken from the run
+        that `Experiment.init_from` names.
 
         Raises:
           CheckpointError: on every worker, if they cannot be taken on all, or are not the same.
         """
+        self._make_from_texts()
+        return self._take()
+
+    def _make_from_texts(self) -> None:
+        """Gives the training texts to the layers whose first weights are made from them."""
+        from sentiment_train.training.checkpoints import weights_digest
+
+        assembly = self.assembly
+        train = assembly.data.splits["train"]
+        examples = TrainingExamples(
+            train.tokens,
+            train.offsets,
+            train.labels,
+            train.weights,
+            assembly.trained_rows,
+            len(assembly.data.class_names),
+        )
+        layers = [layer for layer in self.step.model.layers if hasattr(layer, "start_from")]
+        layers = [layer for layer in layers if layer.start_from(examples)]
+        if not layers:
+            return
+        if self.step.average:
+            self.step.average.restart()
+        arrays = {v.path: v.numpy() for layer in layers for v in layer.weights}
+        how = "Are the packages of all workers the same?"
+        digest = weights_digest(arrays)
+        agree(assembly.peers, "weights made from the texts", digest, how, CheckpointError)
+        names = " + ".join(layer.name for layer in layers)
+        self.say("weights", f"{names} made from {len(examples.rows):,} training texts")
+
+    def _take(self) -> Origin | None:
         import tensorflow as tf
 
         from sentiment_train.training.initial_weights import OtherRun, take

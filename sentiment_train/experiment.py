@@ -9,6 +9,7 @@ from typing import Any
 import gin
 
 # Imported for gin, which knows a part once its module was imported.
+import sentiment_train.data.ngrams
 import sentiment_train.data.sources.csv
 import sentiment_train.data.sources.directory
 import sentiment_train.data.sources.jsonl
@@ -16,11 +17,13 @@ import sentiment_train.data.sources.packaged
 import sentiment_train.data.sources.shards
 import sentiment_train.data.sources.tfds
 import sentiment_train.hub.encoder
+import sentiment_train.models.convolutional
 import sentiment_train.models.language_model
 import sentiment_train.models.mlp
 import sentiment_train.models.multilingual_use
 import sentiment_train.models.recurrent
 import sentiment_train.models.sentence_encoder
+import sentiment_train.models.wide_and_deep
 import sentiment_train.training.optimizers
 import sentiment_train.training.schedules  # noqa: F401
 from sentiment_train.config import Part
@@ -28,6 +31,7 @@ from sentiment_train.data.bucketing import Buckets
 from sentiment_train.data.encoders import WordEncoder
 from sentiment_train.data.splits import Splits
 from sentiment_train.errors import ConfigError
+from sentiment_train.evaluation.calibration import TemperatureScaling
 from sentiment_train.published import Published
 from sentiment_train.reports.settings import Report
 from sentiment_train.runtime.runtime import Runtime
@@ -59,6 +63,8 @@ class Experiment(Part):
     runtime: Runtime = field(default_factory=Runtime)
     init_from: str | None = None  # a run to take the weights of embedding and recurrent layers from
     init_layers: tuple[str, ...] | None = None  # others to take instead, by name
+    # Of a classifier's probabilities, fitted on the validation split; None: as they come.
+    calibration: TemperatureScaling | None = field(default_factory=TemperatureScaling)
     export: bool = True  # whether a finished run writes its SavedModel
     report: Report | None = field(default_factory=Report)  # None: only results.json
     published: Published | None = None  # what others reported for it; shapes no result
@@ -77,6 +83,8 @@ class Experiment(Part):
         made_for = getattr(self.model, "predicts", "labels")
         if self.loss.predicts != made_for:
             self.refuse("loss", f"predicts {self.loss.predicts}, but the model {made_for}.")
+        if (regulariser := getattr(self.loss, "regulariser", None)) is not None:
+            regulariser.check_model(self.model)
         joins = getattr(self.encoder, "truncation", None) == "keep_both_ends"
         if self.loss.predicts == "tokens" and joins and self.encoder.max_length is not None:
             self.encoder.refuse(

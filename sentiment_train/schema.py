@@ -6,7 +6,7 @@ is a change of this file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -54,7 +54,8 @@ class FittedEncoder(Protocol):
 
     What is kept of each text is a row of "tokens". Three kinds of encoders differ in them:
 
-    * ids of words or pieces, `int32`;
+    * ids of words or pieces, `int32`; if a token has several, with inner shape `[ids]`, the first
+      of which is the word's;
     * vectors of a frozen sentence encoder, `float32` with inner shape `[dimension]`, one each text;
     * nothing but their number: `uint8` with inner shape `[0]`. That is the encoder of a model which
       was cut in two; its features are made of the texts themselves, batch by batch.
@@ -63,6 +64,7 @@ class FittedEncoder(Protocol):
 
     * `resources: list`: lookup tables and the like; the SavedModel keeps them.
     * `max_length: int | None`: the most tokens that a text can have.
+    * `without_files() -> FittedEncoder`: the same without what is on a disk, for a data service.
     * `unknown_id: int`: the id of what is not in the vocabulary (1 if there is no such attribute).
     * `texts_per_call: int`: how many texts `encode` should get at a time.
     * `features(texts [n] string) -> dict`: the features of a model while serving, TF ops only, any
@@ -149,6 +151,10 @@ class ModelConfig(Protocol):
     * `text_encoder() -> Encoder`: of a model that brings its own.
     * `parameter_groups(keras_model) -> tuple[VariableGroup, ...]`: of what `build` gave, which
       variables are trained in another way than the rest.
+
+    A model of words, without features of another kind, may be a part of others (`WideAndDeep.deep`)
+    if it has a method `logits(tokens, lengths, inputs: ModelInputs)`: what `build` does, on Keras
+    tensors `[batch, length] int32` and `[batch] int32`.
     """
 
     def build(self, inputs: ModelInputs) -> Any:
@@ -162,7 +168,41 @@ class ModelConfig(Protocol):
 
         An attribute `embeddings` of the Keras model names the layer that gives the vector of a
         text, `[batch, dimension]`, whose spread is to be watched.
+
+        A layer with a method `start_from(examples: TrainingExamples) -> bool` is given the training
+        split before the first step of a run, assigns to its variables what it has counted there,
+        and tells whether it did. Weights of another run (`Experiment.init_from`) come after it.
         """
+
+
+@dataclass(frozen=True)
+class TrainingExamples:
+    """What a run is trained on, for layers whose first weights come from counting.
+
+    Of a stream it is the sample in the store. All workers have the same.
+    """
+
+    tokens: Any  # [tokens, *inner], as the encoder gives them; of row i from offsets[i] on
+    offsets: Any  # [n + 1] int64
+    labels: Any  # [n] int32
+    weights: Any  # [n] float32
+    rows: Any  # [m] int64: those that are trained on, in rising order
+    num_classes: int
+
+    def by_token(self, rows: Any = None, at_a_time: int = 4096) -> Iterator[tuple[Any, Any]]:
+        """Yields the tokens `[t, *inner]` of some rows, and for each token the row `[t]` it is of.
+
+        Args:
+          rows: `[m] int64` in rising order; None: all that are trained on.
+        """
+        import numpy as np
+
+        rows = self.rows if rows is None else rows
+        for start in range(0, len(rows), at_a_time):
+            some = rows[start : start + at_a_time]
+            first, counts = self.offsets[some], self.offsets[some + 1] - self.offsets[some]
+            places = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+            yield self.tokens[places], np.repeat(some, counts)
 
 
 class VariableGroup(NamedTuple):
@@ -198,20 +238,25 @@ def check_batch(batch: Batch) -> None:
     of_rows = {"lengths", "rows"} & batch.features.keys()
     expected |= {name: (batch.features[name], "int32") for name in of_rows}
     for name, (array, dtype) in expected.items():
-        found = (_dtype(array), tuple(array.shape))
-        if found != (dtype, (rows,)):
-            raise ValueError(
-                f"batch.{name}: expected {dtype} ({rows},), found {found[0]} {found[1]}"
-            )
+        if array.dtype != dtype or array.shape != (rows,):
+            found = f"{_dtype(array)} {tuple(array.shape)}"
+            raise ValueError(f"batch.{name}: expected {dtype} ({rows},), found {found}")
     if (tokens := batch.features.get("tokens")) is not None:
-        found = (_dtype(tokens), tuple(tokens.shape))
-        if tokens.shape[0] != rows or len(tokens.shape) < 2:
-            raise ValueError(f"batch.tokens: expected ({rows}, length, …), found {found[1]}")
-        if len(tokens.shape) == 2 and found[0] != "int32":
-            raise ValueError(f"batch.tokens: expected ids of int32, found {found[0]}")
+        rank = len(tokens.shape)
+        if tokens.shape[0] != rows or rank < 2:
+            found = tuple(tokens.shape)
+            raise ValueError(f"batch.tokens: expected ({rows}, length, …), found {found}")
+        if rank == 2 and tokens.dtype != "int32":
+            raise ValueError(f"batch.tokens: expected ids of int32, found {_dtype(tokens)}")
     for name, array in batch.features.items():
-        if _dtype(array) == "string" or len(array.shape) < 1:
+        if len(array.shape) < 1 or _is_text(array.dtype):
             raise ValueError(f"batch.{name}: {_dtype(array)} {tuple(array.shape)} is for no device")
+
+
+def _is_text(dtype) -> bool:
+    """Whether a type of numpy or TensorFlow is one of strings."""
+    kind = getattr(dtype, "kind", None)
+    return dtype == "string" if kind is None else kind in "SUO"
 
 
 def _dtype(array) -> str:

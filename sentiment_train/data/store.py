@@ -8,8 +8,8 @@
                           texts.npy [bytes] uint8, text_offsets.npy [n + 1] int64
         validation/ …     likewise
 
-Tokens are ids (int32, no inner shape), or one vector each text, or nothing but counted (inner shape
-[0]), as the encoder says.
+Tokens are ids (int32, with an inner shape if a token has several), or one vector each text
+(float32), or nothing but counted (uint8, inner shape [0]), as the encoder says.
 
 A store is written under another name and renamed when it is complete; a file that does not match
 its digest makes the whole store invalid. Nothing in it can run code (no pickle).
@@ -53,6 +53,14 @@ class EncodedSplit:
         """`[n] int64` tokens of each row, at least 1."""
         return np.diff(self.offsets)
 
+    @property
+    def ids(self) -> np.ndarray | None:
+        """`[tokens] int32` of words or pieces, the first id of each token; None if there are no
+        ids, but vectors, or tokens that are only counted."""
+        if self.tokens.dtype.kind != "i":
+            return None
+        return self.tokens.reshape(len(self.tokens), -1)[:, 0]
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -93,7 +101,7 @@ def open_store(cache: str, fingerprint: str) -> Store | None:
         splits = {name: _map_split(directory / name) for name in SPLITS if name in index["splits"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedStore(f"{directory}: {error}") from None
-    content = _content_of(index, ids=all(s.tokens.ndim == 1 for s in splits.values()))
+    content = _content_of(index, ids=all(s.ids is not None for s in splits.values()))
     return Store(str(directory), content, tuple(index["class_names"]), splits, index["found"])
 
 

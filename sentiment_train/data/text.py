@@ -12,6 +12,9 @@ from sentiment_train.config import Part
 # The characters that keras.layers.TextVectorization strips by default, as an RE2 class.
 _PUNCTUATION = r'[!"#$%&()\*\+,-\./:;<=>?@\[\\\]^_`{|}~\']'
 _HTML_BREAK = r"<[bB][rR]\s*/?>"
+# What is no part of a word in any language; then apostrophes that are not between two letters.
+_MARK = r"([^\pL\pM\pN_\s'])"
+_LAST_APOSTROPHES, _FIRST_APOSTROPHES = r"('+)(\s|$)", r"(\s|^)('+)"
 
 
 @gin.configurable
@@ -22,6 +25,11 @@ class TextRules(Part):
     html_breaks: bool = True  # `<br />` separates words; first, while its punctuation is there
     lowercase: Literal["ascii", "unicode", "off"] = "ascii"  # ascii: as TextVectorization does
     strip_punctuation: bool = True  # removed, not replaced: "don't" becomes "dont"
+    separate_punctuation: bool = False  # if it is not: each mark is a word, as "so!" is two
+
+    def check(self):
+        if self.strip_punctuation and self.separate_punctuation:
+            self.refuse("separate_punctuation", "needs strip_punctuation = False.")
 
     def normalise(self, texts):
         """`[n] string` → `[n] string`. Invalid UTF-8 becomes U+FFFD, so any bytes get an answer."""
@@ -35,6 +43,10 @@ class TextRules(Part):
             texts = tf.strings.lower(texts, encoding=encoding)
         if self.strip_punctuation:
             texts = tf.strings.regex_replace(texts, _PUNCTUATION, "")
+        if self.separate_punctuation:
+            texts = tf.strings.regex_replace(texts, _MARK, r" \1 ")
+            texts = tf.strings.regex_replace(texts, _LAST_APOSTROPHES, r" \1\2")
+            texts = tf.strings.regex_replace(texts, _FIRST_APOSTROPHES, r"\1\2 ")
         return texts
 
     def words(self, texts):

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sentiment_train.data.store import EncodedSplit
+from sentiment_train.layers.ngram_regression import log_count_ratios
 
 DESCRIPTIONS = {
     "tfidf": "TF-IDF of words and word pairs + logistic regression",
@@ -195,8 +196,7 @@ class _Tfidf:
 class _NaiveBayesWeighted:
     """x = r ∘ f: each term that is there counts as its log-count ratio, one class against the rest.
 
-    Equation 1 ff. of Wang and Manning: p = α + Σ f over the class, q = α + Σ f over the rest,
-    r = log((p / ‖p‖₁) / (q / ‖q‖₁)), with f ∈ {0, 1} and the examples' weights in the sums.
+    The equations of Wang and Manning are in `layers.ngram_regression`.
     """
 
     def __init__(self, texts: Sequence[str], labels: np.ndarray, weights: np.ndarray):
@@ -210,16 +210,11 @@ class _NaiveBayesWeighted:
         self.sides = classes[1:] if len(classes) == 2 else classes  # two need only one model
         self.classes = classes
 
-    def _ratio(self, inside: np.ndarray) -> np.ndarray:
-        p = _ALPHA + self.train.T @ (self.weights * inside)  # [terms]
-        q = _ALPHA + self.train.T @ (self.weights * ~inside)
-        return np.log((p / p.sum()) / (q / q.sum()))
-
     def fitted(self, strength: float) -> _Candidate:
         models, all_converged = [], True
         for side in self.sides:
             inside = self.labels == side
-            ratio = self._ratio(inside)
+            ratio = log_count_ratios(self.train, inside, self.weights, _ALPHA)
             weighted = self.train.multiply(ratio).tocsr()
             model, converged = _regression(strength, weighted, inside, self.weights)
             models.append((ratio, model))

@@ -29,6 +29,7 @@ class LanguageModel(Part):
     initial_state: Literal["zero", "learned"] = "zero"
     recurrence: Literal["auto", "own", "keras"] = "auto"  # auto: Keras' layers where cuDNN is
     embedding_dropout: float = 0.0  # of whole embedding dimensions of a text
+    normalized_embedding: bool = False  # as that of a classifier which is to start from it
     dropout: float = 0.0  # before the softmax
     tie_embeddings: bool = False  # the embedding is the kernel of the softmax as well
     predicts = "tokens"

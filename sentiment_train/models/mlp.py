@@ -11,6 +11,7 @@ from sentiment_train.config import Part
 from sentiment_train.models.head import check_head, check_output, logits_of
 from sentiment_train.models.recurrent import check_pad_to
 from sentiment_train.models.stack import token_inputs
+from sentiment_train.models.words import check_words, word_vectors
 from sentiment_train.schema import ModelInputs
 
 
@@ -29,14 +30,13 @@ class MlpClassifier(Part):
     padding: Literal["right", "left"] = "right"  # where it stands, for flatten
     dense_units: tuple[int, ...] = (64, 64)  # relu layers
     embedding_dropout: float = 0.0  # of whole embedding dimensions of a text
+    normalized_embedding: bool = False  # over the words of the training texts; for `Adversarial`
     dropout: float | tuple[float, ...] = 0.0  # before each dense layer and the logits
     output: Literal["auto", "sigmoid", "softmax"] = "auto"  # auto: one logit for two classes
 
     def check(self):
-        self.require(self.embedding_size >= 1, "embedding_size", "at least 1")
+        check_words(self)
         check_head(self)
-        fine = 0 <= self.embedding_dropout < 1
-        self.require(fine, "embedding_dropout", "from 0 to less than 1")
         if self.pooling == "flatten" and self.pad_to is None:
             self.refuse("pad_to", "must be the longest text in tokens for pooling = 'flatten'.")
         self.require(self.pad_to is None or self.pad_to >= 1, "pad_to", "at least 1")
@@ -55,42 +55,33 @@ class MlpClassifier(Part):
         """
         import keras
 
-        check_output(self, inputs.num_classes)
         features = token_inputs()
-        if self.pooling == "flatten":
-            x = self._flattened(features, inputs)
-        else:
-            x = self._pooled(features, inputs)
-        logits = logits_of(x, self.dense_units, self.dropout, self.output, inputs.num_classes)
-        return keras.Model(features, logits, name="mlp")
+        return keras.Model(features, self.logits(**features, inputs=inputs), name="mlp")
 
-    def _vectors(self, tokens, inputs: ModelInputs):
-        """`[batch, length, embedding_size]`."""
-        from sentiment_train.layers.dropout import Dropout
-        from sentiment_train.layers.embedding import Embedding, Lookup
+    def logits(self, tokens, lengths, inputs: ModelInputs):
+        """The layers of `build` on Keras tensors, for a model that these are a part of."""
+        check_output(self, inputs.num_classes)
+        read = self._flattened if self.pooling == "flatten" else self._pooled
+        x = read(tokens, lengths, inputs)
+        return logits_of(x, self.dense_units, self.dropout, self.output, inputs.num_classes)
 
-        table = Embedding(inputs.vocabulary_size, self.embedding_size, name="embedding")(tokens)
-        vectors = Lookup(name="lookup")(tokens, table)
-        return Dropout(self.embedding_dropout, whole_vectors=True, name="embedding_dropout")(
-            vectors
-        )
-
-    def _flattened(self, features, inputs: ModelInputs):
+    def _flattened(self, tokens, lengths, inputs: ModelInputs):
         """`[batch, pad_to · embedding_size]`."""
         import keras
 
-        from sentiment_train.layers.padding import Padded
+        from sentiment_train.layers.padding import FullLengths, Padded
 
         check_pad_to(self, inputs)
-        padded = Padded(self.padding, self.pad_to, name="padded")
-        tokens = padded(features["tokens"], features["lengths"])
-        return keras.layers.Flatten(name="flatten")(self._vectors(tokens, inputs))
+        places = Padded(self.padding, self.pad_to, name="padded")(tokens, lengths)
+        lengths = FullLengths(name="full_lengths")(places)  # padding has weights like all else
+        vectors = word_vectors(self, places, lengths, inputs.vocabulary_size)
+        return keras.layers.Flatten(name="flatten")(vectors)
 
-    def _pooled(self, features, inputs: ModelInputs):
+    def _pooled(self, tokens, lengths, inputs: ModelInputs):
         """`[batch, embedding_size]`, twice as much for mean+max."""
         from sentiment_train.layers.masking import SequenceMask
         from sentiment_train.layers.pooling import POOLINGS
 
-        mask = SequenceMask(name="mask")(features["lengths"], features["tokens"])
-        vectors = self._vectors(features["tokens"], inputs)
+        mask = SequenceMask(name="mask")(lengths, tokens)
+        vectors = word_vectors(self, tokens, lengths, inputs.vocabulary_size)
         return POOLINGS[self.pooling](name="pooling")(vectors, mask=mask)

@@ -44,6 +44,7 @@ class RecurrentClassifier(Part):
     pad_to: int | None = None  # tokens, if it is not skipped; None: as the batch is padded
     dense_units: tuple[int, ...] = ()  # relu layers between pooling and logits
     embedding_dropout: float = 0.0  # of whole embedding dimensions of a text
+    normalized_embedding: bool = False  # over the words of the training texts; for `Adversarial`
     dropout: float | tuple[float, ...] = 0.0  # before each dense layer and the logits
     output: Literal["auto", "sigmoid", "softmax"] = "auto"  # auto: one logit for two classes
 
@@ -73,23 +74,25 @@ class RecurrentClassifier(Part):
         """
         import keras
 
+        features = token_inputs()
+        return keras.Model(features, self.logits(**features, inputs=inputs), name="recurrent")
+
+    def logits(self, tokens, lengths, inputs: ModelInputs):
+        """The layers of `build` on Keras tensors, for a model that these are a part of."""
         from sentiment_train.layers.masking import SequenceMask
 
         check_output(self, inputs.num_classes)
-        features = token_inputs()
-        tokens, lengths = self._seen(features["tokens"], features["lengths"], inputs)
+        tokens, lengths = self._seen(tokens, lengths, inputs)
         every_step = self.pooling != "last"
         x = RecurrentStack(self, inputs).states(tokens, lengths, every_step)
         head = (self.dense_units, self.dropout, self.output, inputs.num_classes)
         if every_step:
             mask = SequenceMask(name="mask")(lengths, tokens)  # [batch, length]
         if self.pooling in ("mean_logits", "mean_probabilities"):
-            logits = pooled_logits_of(x, mask, self.pooling, head)
-        else:
-            if every_step:
-                x = self._pooling_layer()(x, mask=mask)  # [batch, features]
-            logits = logits_of(x, *head)
-        return keras.Model(features, logits, name="recurrent")
+            return pooled_logits_of(x, mask, self.pooling, head)
+        if every_step:
+            x = self._pooling_layer()(x, mask=mask)  # [batch, features]
+        return logits_of(x, *head)
 
     def _seen(self, tokens, lengths, inputs: ModelInputs):
         """The tokens and lengths as the recurrent layers see them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sentiment_train.models.words import check_words, word_table, word_vectors
 from sentiment_train.schema import ModelInputs
 
 # Of a batch, computed side by side. Each is traced by itself (64 of them took half a minute), and
@@ -11,14 +12,14 @@ _MOST_PIECES = 4
 
 def check_sizes(config) -> None:
     """Ranges of the fields that all recurrent models share; raises ConfigError."""
-    config.require(config.embedding_size >= 1, "embedding_size", "at least 1")
+    check_words(config)
     config.require(bool(config.units) and min(config.units) >= 1, "units", "numbers above 0")
-    fine = 0 <= config.embedding_dropout < 1
-    config.require(fine, "embedding_dropout", "from 0 to less than 1")
     if config.input == "one_hot" and config.recurrence == "keras":
         config.refuse("recurrence", "would need the one-hot vectors; use 'own' or 'auto'.")
-    if config.input == "one_hot" and config.embedding_dropout:
-        config.refuse("embedding_dropout", "has no embedding to drop: input = 'one_hot'.")
+    if config.input == "one_hot":
+        for name in ("embedding_dropout", "normalized_embedding"):
+            if getattr(config, name):
+                config.refuse(name, "has no embedding to work on: input = 'one_hot'.")
 
 
 def token_inputs():
@@ -51,7 +52,7 @@ class RecurrentStack:
 
         The layers below the top one are merged, so an upper layer sees both directions.
         """
-        x, table = self._embedded(tokens)
+        x, table = self._embedded(tokens, lengths)
         layers = len(self.config.units)
         for number, units in enumerate(self.config.units, 1):
             sequences = every_step or number < layers
@@ -66,20 +67,14 @@ class RecurrentStack:
                     x = self._merged(forward, backward, f"merged_{number}")
         return forward, backward
 
-    def _embedded(self, tokens):
+    def _embedded(self, tokens, lengths):
         """(inputs, table) of the first layer: vectors, or ids and the table they are rows of."""
-        from sentiment_train.layers.dropout import Dropout
-        from sentiment_train.layers.embedding import Embedding, Lookup
-
         config, size = self.config, self.inputs.vocabulary_size
         if config.input == "one_hot":
             return tokens, None
-        table = Embedding(size, config.embedding_size, name="embedding")(tokens)
-        if not config.embedding_dropout:
-            return tokens, table
-        vectors = Lookup(name="lookup")(tokens, table)  # [batch, length, embedding_size]
-        dropped = Dropout(config.embedding_dropout, whole_vectors=True, name="embedding_dropout")
-        return dropped(vectors), None
+        if config.embedding_dropout or config.normalized_embedding:
+            return word_vectors(config, tokens, lengths, size), None
+        return tokens, word_table(config, tokens, size)
 
     def _layer(self, units: int, number: int, sequences: bool, backward: bool):
         from sentiment_train.layers.recurrence import KerasRecurrence, Recurrence

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.naive_bayes import BernoulliNB
 
 from sentiment_train.data.sources.packaged import PackagedReviews
 from sentiment_train.data.splits import Splits, split
@@ -83,20 +81,6 @@ def test_with_naive_bayes_an_integer_weight_counts_like_repeated_rows(reviews):
     one, other = (fit_baseline("nb", of, rows_of(of)) for of in (weighted, repeated))
     assert one.facts["terms"] == other.facts["terms"]
     assert np.mean(one.answers["test"] == other.answers["test"]) > 0.995  # but for rounding
-
-
-def test_the_log_count_ratio_is_that_of_naive_bayes():
-    from sentiment_train.evaluation.baseline import _NaiveBayesWeighted
-
-    texts = ["good film", "good good plot", "bad film", "bad bad plot plot", "a film a plot"]
-    labels, weights = np.array([1, 1, 0, 0, 0]), np.array([1.0, 2.0, 1.0, 1.0, 3.0])
-    model = _NaiveBayesWeighted(texts * 2, np.tile(labels, 2), np.tile(weights, 2))
-    counts = CountVectorizer(ngram_range=(1, 2), binary=True, token_pattern=r"(?u)\b\w+\b")
-    features = counts.fit_transform(texts * 2)
-    nb = BernoulliNB(alpha=1.0).fit(features, np.tile(labels, 2), np.tile(weights, 2))
-    p, q = 1 + nb.feature_count_[1], 1 + nb.feature_count_[0]
-    expected = np.log((p / p.sum()) / (q / q.sum()))
-    np.testing.assert_allclose(model._ratio(np.tile(labels, 2) == 1), expected)
 
 
 def test_rows_are_those_trained_on_with_a_weight_and_evenly_spread():

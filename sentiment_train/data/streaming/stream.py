@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from sentiment_train.data.batches import RowSlice
 from sentiment_train.data.bucketing import BucketTable
-from sentiment_train.data.encoders import FittedWordEncoder
 from sentiment_train.data.prepare import PreparedData
 from sentiment_train.data.sources import files
 from sentiment_train.data.sources.shard_files import first_line, is_tfrecord, rows_of
@@ -265,9 +264,9 @@ def check_encoder(encoder: FittedEncoder, service: str | None) -> None:
             " or a source that is stored.",
             "Experiment.source",
         )
-    if service and not isinstance(encoder, FittedWordEncoder):
+    if service and not hasattr(encoder, "without_files"):
         raise ConfigError(
-            f"Shards.service: data workers know WordEncoder only, not {type(encoder).__name__}."
+            f"Shards.service: data workers know encoders of words, not {type(encoder).__name__}."
             " Set it to None: every worker then reads all shards by itself.",
             "Shards.service",
         )
@@ -275,9 +274,7 @@ def check_encoder(encoder: FittedEncoder, service: str | None) -> None:
 
 def _without_files(encoder: FittedEncoder) -> FittedEncoder:
     """The same encoder with its vocabulary in memory: another machine does not have the file."""
-    if isinstance(encoder, FittedWordEncoder):
-        return FittedWordEncoder(encoder.rules, encoder.words)
-    return encoder
+    return encoder.without_files() if hasattr(encoder, "without_files") else encoder
 
 
 def _put(waiting: queue.Queue, item: tuple, ended: threading.Event) -> bool:

@@ -37,6 +37,6 @@ def streamed(tf):
             encoder = WordEncoder(max_length=None).fit(texts)
         data, job = SimpleNamespace(encoder=encoder, class_names=class_names), uuid.uuid4().hex
         stream = Stream(source, data, table, slices, seed, job, **options)
-        return Streamed(stream, encoder.words)
+        return Streamed(stream, getattr(encoder, "words", ()))
 
     return make

@@ -10,6 +10,7 @@ import pytest
 from numbered_shards import TABLE, length_of, rows_of, write_shard
 
 from sentiment_train.data.batches import RowSlice
+from sentiment_train.data.ngrams import NGramEncoder
 from sentiment_train.errors import ConfigError, DataError
 from sentiment_train.schema import check_batch
 
@@ -64,6 +65,19 @@ def test_batches_have_the_shapes_of_the_buckets_and_filler_rows_of_weight_0(shar
         assert batch.batch.weights.numpy().tolist() == [*weights, *[0.0] * (rows - len(numbers))]
         assert batch.tokens == sum(map(length_of, numbers))
         assert batch.places == rows * length
+
+
+def test_ngrams_come_beside_the_words_as_they_are_stored(tf, shards, streamed, tmp_path):
+    rules = NGramEncoder(buckets=1000)
+    rules.fit(f"w{i}" for i in range(115)).save(str(tmp_path))
+    encoder = rules.load(str(tmp_path))
+    for batch in streamed(shards(), encoder=encoder).take(10):
+        tokens = batch.batch.features["tokens"].numpy()
+        real = batch.batch.weights.numpy() > 0
+        numbers = batch.batch.weights.numpy()[real] - 0.5
+        texts = [" ".join([f"w{n:.0f}"] * length_of(int(n))) for n in numbers]
+        expected = encoder.encode(tf.constant(texts)).to_tensor(shape=[None, tokens.shape[1], 4])
+        np.testing.assert_array_equal(tokens[real], expected)
 
 
 def test_a_stream_goes_on_exactly_where_it_stopped(shards, streamed):
@@ -218,7 +232,7 @@ def test_encoders_that_need_whole_batches_or_other_machines_are_refused(shards, 
     with pytest.raises(ConfigError, match="cut in two"):
         streamed(shards(), encoder=cut)
     pieces = SimpleNamespace(encode=lambda texts: texts, words=())
-    with pytest.raises(ConfigError, match=r"^Shards\.service: .* WordEncoder only, not Simple"):
+    with pytest.raises(ConfigError, match=r"^Shards\.service: .* encoders of words, not Simple"):
         streamed(shards(service="grpc://127.0.0.1:1"), encoder=pieces)
 
 

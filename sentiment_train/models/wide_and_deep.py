@@ -1,0 +1,97 @@
+"""A network over words, and beside it a linear model over n-grams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import gin
+
+from sentiment_train.config import Part
+from sentiment_train.data.ngrams import NGramEncoder
+from sentiment_train.models.sentence_encoder import feature_inputs
+from sentiment_train.schema import ModelInputs
+
+
+@runtime_checkable
+class OfWords(Protocol):
+    """A model that can be a part of another one, such as `RecurrentClassifier`."""
+
+    def logits(self, tokens, lengths, inputs: ModelInputs):
+        """Keras tensors `[batch, length] int32` and `[batch] int32` → `[batch, 1 or num_classes]
+        float32`."""
+
+
+@gin.configurable
+@dataclass(frozen=True)
+class NGrams(Part):
+    """Logistic regression over the n-grams of `NGramEncoder`; see `layers.ngram_regression`."""
+
+    inverse_penalty: float = 64.0  # C of the L2 penalty
+    smoothing: float = 1.0  # of the counts
+    least_texts: int = 3  # an n-gram of fewer training texts is left out
+    strength: float = 1.0  # how many times its logits count
+
+    def check(self):
+        for name in ("inverse_penalty", "smoothing", "strength"):
+            self.require(getattr(self, name) > 0, name, "above 0")
+        self.require(self.least_texts >= 1, "least_texts", "at least 1")
+
+    def logits(self, tokens, buckets: int, outputs: int):
+        """Keras tensor `[batch, length, 1 + orders] int32` → `[batch, outputs] float32`."""
+        from sentiment_train.layers.ngram_features import NGramFeatures
+        from sentiment_train.layers.ngram_regression import Regression
+
+        regression = Regression(self.smoothing, self.least_texts, self.inverse_penalty)
+        return NGramFeatures(buckets, outputs, regression, name="wide")(tokens)
+
+
+@gin.configurable
+@dataclass(frozen=True)
+class WideAndDeep(Part):
+    """The sum of the logits of a linear model over n-grams and of a network over words.
+
+    The wide model knows from the first step which words, pairs and triples go with which class, and
+    knows the training texts by heart: trained on the sum, the network would find nothing left to
+    learn. So it is trained alone, and they are added when the model is asked (as in the ensemble of
+    Mesnil et al. 2015). A sum trained together is that of Cheng et al. 2016.
+
+    `parts` leaves one of them out, to see what it is worth; data and batches stay the same. Of the
+    wide model alone a training moves only the bias.
+    """
+
+    deep: OfWords = gin.REQUIRED
+    wide: NGrams = gin.REQUIRED
+    parts: Literal["both", "deep", "wide"] = "both"
+
+    @property
+    def normalized_embedding(self) -> bool:
+        """Whether the network can be trained against perturbations of its words."""
+        return self.parts != "wide" and getattr(self.deep, "normalized_embedding", False)
+
+    def text_encoder(self):
+        """What the experiment encodes the texts with."""
+        return NGramEncoder()
+
+    def build(self, inputs: ModelInputs):
+        """A Keras model: `{tokens [batch, length, 1 + orders] int32, lengths [batch] int32}` →
+        logits `[batch, 1 or num_classes] float32`.
+
+        Raises:
+          ConfigError: if the deep model refuses the data.
+        """
+        import keras
+
+        from sentiment_train.layers.ngram_features import AddedWhenAsked
+
+        features, buckets = feature_inputs(inputs.encoder), inputs.encoder.buckets
+        tokens, lengths = features["tokens"], features["lengths"]
+        outputs = 1 if inputs.num_classes == 2 else inputs.num_classes
+        if self.parts == "wide":
+            logits = self.wide.logits(tokens, buckets, outputs)
+        else:
+            logits = self.deep.logits(tokens[:, :, 0], lengths, inputs)
+        if self.parts == "both":
+            wide = self.wide.logits(tokens, buckets, logits.shape[-1])
+            logits = AddedWhenAsked(self.wide.strength, name="sum")(logits, wide)
+        return keras.Model(features, logits, name="wide_and_deep")

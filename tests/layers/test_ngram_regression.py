@@ -1,0 +1,172 @@
+"""The regression against scikit-learn's, and the layer against the regression."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from sentiment_train.layers import ngram_regression
+from sentiment_train.layers.ngram_features import AddedWhenAsked, NGramFeatures
+from sentiment_train.layers.ngram_regression import Regression, log_count_ratios, presence
+from sentiment_train.schema import TrainingExamples
+
+BUCKETS, ORDERS, TEXTS = 60, 2, 50
+
+
+def random_examples(classes=2, trained=range(TEXTS), seed=0) -> TrainingExamples:
+    """Texts whose n-grams tell something of their class; each has an n-gram once."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(TEXTS, dtype=np.int32) % classes
+    tokens, lengths = [], []
+    for label in labels:
+        chances = 1.0 + 4.0 * (np.arange(1, BUCKETS) % classes == label)
+        count = rng.integers(1, 12) * ORDERS
+        chosen = 1 + rng.choice(BUCKETS - 1, count, replace=False, p=chances / chances.sum())
+        chosen[rng.random(count) < 0.2] = 0
+        words = rng.integers(1, 100, (count // ORDERS, 1))
+        tokens.append(np.concatenate([words, chosen.reshape(-1, ORDERS)], axis=1))
+        lengths.append(len(words))
+    return TrainingExamples(
+        np.concatenate(tokens).astype(np.int32),
+        np.concatenate([[0], np.cumsum(lengths)]),
+        labels,
+        rng.uniform(0.5, 2.0, TEXTS).astype(np.float32),
+        np.array(trained),
+        classes,
+    )
+
+
+def dense(examples) -> np.ndarray:
+    """`[texts, buckets]` of all texts, trained on or not."""
+    table = np.zeros((len(examples.labels), BUCKETS))
+    for i, (start, end) in enumerate(zip(examples.offsets, examples.offsets[1:], strict=False)):
+        table[i, examples.tokens[start:end, 1:]] = 1
+    table[:, 0] = 0
+    return table
+
+
+def logits(fitted, table) -> np.ndarray:
+    """As `Fitted` says, of dense texts."""
+    lengths = np.sqrt(table @ fitted.squares)
+    safe = np.where(lengths > 0, lengths, 1.0)
+    return fitted.bias + table @ fitted.weights / safe
+
+
+def test_presence_has_a_one_for_each_ngram_of_the_chosen_texts():
+    examples = random_examples()
+    rows = np.array([0, 3, 4, TEXTS - 1])
+    np.testing.assert_array_equal(
+        presence(examples, rows, BUCKETS).toarray(), dense(examples)[rows]
+    )
+
+
+def test_log_count_ratios_are_those_of_naive_bayes():
+    from sklearn.naive_bayes import BernoulliNB
+
+    examples = random_examples()
+    table, inside, weights = dense(examples), examples.labels == 1, examples.weights
+    counts = BernoulliNB().fit(table, inside, weights).feature_count_
+    p, q = 0.5 + counts[1], 0.5 + counts[0]
+    expected = np.log(p / p.sum()) - np.log(q / q.sum())
+    np.testing.assert_allclose(log_count_ratios(table, inside, weights, 0.5), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_it_is_the_regression_of_scikit_learn_on_weighted_texts_of_length_one(classes):
+    from sklearn.linear_model import LogisticRegression
+
+    examples = random_examples(classes, trained=range(1, TEXTS - 5))
+    rows, table = examples.rows, dense(examples)
+    fitted = Regression(1.0, 4, 2.0).fit(examples, BUCKETS, list(range(classes)))
+    kept = table[rows].sum(axis=0) >= 4
+    assert 10 < kept.sum() < BUCKETS - 1
+    for of, one in enumerate(fitted):
+        inside, weights = examples.labels[rows] == of, examples.weights[rows].astype(np.float64)
+        ratios = log_count_ratios(table[rows][:, kept], inside, weights, 1.0)
+        features = table[:, kept] * ratios
+        features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
+        reference = LogisticRegression(C=2.0).fit(features[rows], inside, sample_weight=weights)
+        expected = reference.decision_function(features)
+        np.testing.assert_allclose(logits(one, table), expected, atol=2e-3)
+        assert not one.weights[~kept].any()
+        assert not one.squares[~kept].any()
+
+
+def test_texts_without_weight_and_texts_that_are_not_trained_on_change_nothing():
+    examples = random_examples()
+    rows = np.arange(0, TEXTS, 2)
+    some = dataclasses.replace(examples, rows=rows)
+    weights = np.where(np.isin(np.arange(TEXTS), rows), examples.weights, np.float32(0))
+    weightless = dataclasses.replace(examples, weights=weights)
+    ours, theirs = (Regression(1.0, 2, 1.0).fit(e, BUCKETS, [1])[0] for e in (some, weightless))
+    np.testing.assert_array_equal(ours.weights, theirs.weights)
+    assert ours.bias == theirs.bias
+
+
+def test_of_very_many_tokens_evenly_spread_texts_are_fitted_to(monkeypatch):
+    examples = random_examples()
+    few = dataclasses.replace(examples, rows=np.array([0, 24, 49]))
+    lengths = np.diff(examples.offsets)
+    monkeypatch.setattr(ngram_regression, "_MOST_TOKENS", int(lengths.sum() * 3.5 / TEXTS))
+    ours, theirs = (Regression(1.0, 1, 1.0).fit(e, BUCKETS, [1])[0] for e in (examples, few))
+    np.testing.assert_array_equal(ours.squares, theirs.squares)
+
+
+@pytest.mark.parametrize("labels", [0, 1], ids=["none of it", "nothing else"])
+def test_where_there_is_nothing_to_tell_apart_all_weights_are_zero(labels):
+    examples = random_examples()
+    examples = dataclasses.replace(examples, labels=np.full(TEXTS, labels, np.int32))
+    (fitted,) = Regression(1.0, 1, 1.0).fit(examples, BUCKETS, [1])
+    assert not fitted.weights.any()
+    assert fitted.bias == 0.0
+
+
+@pytest.mark.parametrize("classes, outputs", [(2, 1), (2, 2), (3, 3)])
+def test_the_layer_answers_as_the_regression_whatever_the_padding(tf, classes, outputs):
+    examples = random_examples(classes)
+    layer = layer_of(examples, outputs)
+    of = range(classes - outputs, classes)
+    fitted = Regression(1.0, 2, 4.0).fit(examples, BUCKETS, list(of))
+    expected = np.stack([logits(one, dense(examples)) for one in fitted], axis=1)
+    for places in (12, 17):
+        np.testing.assert_allclose(layer(padded(examples, places)), expected, atol=1e-5)
+
+
+def test_a_text_without_ngrams_gets_the_bias(tf):
+    layer = layer_of(random_examples(), 1)
+    assert layer.bias.numpy()[0] != 0.0
+    np.testing.assert_array_equal(layer(np.full([1, 4, 1 + ORDERS], [5, 0, 0])), [layer.bias])
+
+
+def test_it_stays_float32_and_compiles(tf):
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        layer = layer_of(examples := random_examples(), 1)
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    tokens = padded(examples, 12)
+    plain, compiled = layer(tokens), tf.function(layer, jit_compile=True)(tokens)
+    assert plain.dtype == compiled.dtype == tf.float32
+    np.testing.assert_allclose(compiled, plain, atol=1e-5)
+
+
+def test_further_logits_are_added_only_when_it_answers(tf):
+    layer = AddedWhenAsked(0.5)
+    logits, further = tf.constant([[1.0], [2.0]]), tf.constant([[4.0], [-4.0]])
+    np.testing.assert_array_equal(layer(logits, further), [[3.0], [0.0]])
+    np.testing.assert_array_equal(layer(logits, further, training=True), logits)
+
+
+def layer_of(examples, outputs) -> NGramFeatures:
+    layer = NGramFeatures(BUCKETS, outputs, Regression(1.0, 2, 4.0))
+    layer.build([None, None, 1 + ORDERS])
+    assert layer.start_from(examples)
+    return layer
+
+
+def padded(examples, places) -> np.ndarray:
+    tokens = np.zeros((TEXTS, places, 1 + ORDERS), np.int32)
+    for i, (start, end) in enumerate(zip(examples.offsets, examples.offsets[1:], strict=False)):
+        tokens[i, : end - start] = examples.tokens[start:end]
+    return tokens

@@ -1,0 +1,227 @@
+"""Experiments with a wide and a deep model, assembled and trained in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+from sentiment_train import config, jobs, predict
+from sentiment_train.assembly import Assembly
+from sentiment_train.errors import ConfigError, Interrupted
+from sentiment_train.experiment import Experiment
+from sentiment_train.reports.writers import MetricWriter
+from sentiment_train.run import Run
+from sentiment_train.run_directory import RunDirectory
+
+SMALL = [
+    "Experiment.source = @PackagedReviews()",
+    "PackagedReviews.subset = 'rotten_tomatoes'",
+    "Experiment.model = @WideAndDeep()",
+    "WideAndDeep.deep = @GatedConvolutionClassifier()",
+    "WideAndDeep.wide = @NGrams()",
+    "GatedConvolutionClassifier.embedding_size = 4",
+    "GatedConvolutionClassifier.units = (4,)",
+    "GatedConvolutionClassifier.dropout = 0.2",
+    "NGramEncoder.buckets = 4096",
+    "NGrams.least_texts = 1",
+    "NGrams.strength = 0.5",
+    "Splits.max_examples = 320",
+    "Buckets.count = 2",
+    "Training.length = '2 epochs'",
+    "Training.average_decay = 0.9",
+    "Experiment.report = None",
+]
+TEXTS = ["a good film", "a bad film", "", "nothing much, and too long by half an hour"]
+
+
+def make(*bindings: str) -> Experiment:
+    return config.make(Experiment, config.parse([], [*SMALL, *bindings]))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> str:
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def assemble(cache):
+    return lambda *bindings: Assembly(make(*bindings), cache)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, cache) -> RunDirectory:
+    """A finished one."""
+    directory = RunDirectory(str(tmp_path_factory.mktemp("run")))
+    jobs.train(make(), directory, cache)
+    return directory
+
+
+def begun(assembly, path) -> Assembly:
+    """With the weights that a run starts from."""
+    Run(assembly, RunDirectory(str(path))).initialise()
+    return assembly
+
+
+@pytest.fixture(scope="module")
+def fresh(assemble, tmp_path_factory) -> Assembly:
+    return begun(assemble(), tmp_path_factory.mktemp("fresh"))
+
+
+def test_what_is_exported_answers_as_the_weights_of_the_run_do(run, cache):
+    assembly = Assembly(make(), cache)
+    live = Run(assembly, run)
+    with live.best_weights():
+        logits = assembly.logits_of_texts([text.encode() for text in TEXTS])[:, 0]
+    logits = logits / json.loads(run.read("results.json"))["calibration"]["temperature"]
+    found = [answer["probabilities"][1] for answer in predict.load(run.file("saved_model"))(TEXTS)]
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-5)
+
+
+def test_the_ngrams_remain_as_they_were_fitted_and_the_network_learns(run, fresh, cache):
+    assembly = Assembly(make(), cache)
+    with Run(assembly, run).best_weights():
+        trained = {w.path: w.numpy() for w in assembly.model.weights}
+    for weight in fresh.model.weights:
+        same = np.array_equal(trained[weight.path], weight.numpy())
+        assert same == weight.path.startswith("wide/"), weight.path
+    assert np.count_nonzero(trained["wide/table"]) > 1000
+
+
+def test_a_run_that_was_stopped_and_goes_on_is_the_undisturbed_one(
+    run, cache, tmp_path, monkeypatch
+):
+    scalars, directory = MetricWriter.scalars, RunDirectory(str(tmp_path))
+
+    def stop_after_the_first_epoch(writer, step, values):
+        scalars(writer, step, values)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricWriter, "scalars", stop_after_the_first_epoch)
+        with pytest.raises(Interrupted, match="saved at step"):
+            jobs.train(make(), directory, cache)
+    jobs.train(make("Experiment.export = False"), directory, cache)
+    found, expected = (json.loads(r.read("results.json")) for r in (directory, run))
+    for name in ("weights_sha256", "test", "validation", "steps", "best_step"):
+        assert found[name] == expected[name], name
+
+
+def test_two_replicas_begin_and_answer_as_one(assemble, fresh, tmp_path):
+    two = begun(assemble("Runtime.logical_cpus = 2"), tmp_path)
+    for mine, theirs in zip(two.model.weights, fresh.model.weights, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+    predictions = [a.predict(a.data.splits["test"], a.buckets).logits for a in (fresh, two)]
+    np.testing.assert_allclose(*predictions, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_of_another_run_come_after_those_that_are_made_from_the_texts(
+    run, assemble, fresh, tmp_path
+):
+    other = ["NGrams.inverse_penalty = 1.0", f"Experiment.init_from = '{run.path}'"]
+    assembly = begun(assemble(*other, "Experiment.init_layers = ('embedding',)"), tmp_path)
+    tables = [w for a in (assembly, fresh) for w in a.model.weights if w.path == "wide/table"]
+    assert not np.array_equal(*(table.numpy() for table in tables))
+    assembly = begun(assemble(*other, "Experiment.init_layers = ('wide',)"), tmp_path)
+    (table,) = (w.numpy() for w in assembly.model.weights if w.path == "wide/table")
+    np.testing.assert_array_equal(table, tables[1].numpy())
+
+
+def test_averages_begin_at_the_weights_that_are_made_from_the_texts(assemble, tmp_path):
+    run = Run(assemble(), RunDirectory(str(tmp_path)))
+    run.initialise()
+    for average, weight in zip(run.step.average.averages, run.step.weights, strict=True):
+        np.testing.assert_array_equal(average.numpy(), weight.numpy())
+    (bias,) = (w.numpy() for w in run.step.weights if w.path == "wide/bias")
+    assert bias[0] != 0.0
+
+
+def test_in_bfloat16_it_answers_nearly_the_same(fresh, assemble):
+    short = assemble("Runtime.precision = 'bfloat16'")
+    try:
+        short.model.set_weights(fresh.model.get_weights())
+        texts = [text.encode() for text in TEXTS]
+        found = short.logits_of_texts(texts)
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    np.testing.assert_allclose(found, fresh.logits_of_texts(texts), atol=0.02)
+    layers = {layer.name: layer.compute_dtype for layer in short.model.layers}
+    assert [layers[name] for name in ("convolution_1", "wide", "sum")] == [
+        "bfloat16",
+        "float32",
+        "float32",
+    ]
+
+
+def test_an_answer_does_not_depend_on_the_other_texts(fresh):
+    texts = [text.encode() for text in (TEXTS[0], TEXTS[-1])]
+    alone = [fresh.logits_of_texts([text])[0] for text in texts]
+    np.testing.assert_allclose(fresh.logits_of_texts(texts), alone, rtol=1e-5, atol=1e-6)
+
+
+def test_the_answer_is_the_networks_and_half_of_the_ngrams(fresh, assemble, tmp_path):
+    """Each of the parts is a model of its own, on the same data and batches."""
+    parts = {}
+    for part in ("deep", "wide"):
+        assembly = begun(assemble(f"WideAndDeep.parts = '{part}'"), tmp_path / part)
+        own = {w.path: w for w in fresh.model.weights}
+        assembly.model.set_weights([own[w.path].numpy() for w in assembly.model.weights])
+        parts[part] = assembly.predict(assembly.data.splits["test"], assembly.buckets).logits
+    found = fresh.predict(fresh.data.splits["test"], fresh.buckets).logits
+    np.testing.assert_allclose(found, parts["deep"] + 0.5 * parts["wide"], rtol=1e-5, atol=1e-6)
+    assert np.ptp(parts["deep"]) > 0
+    assert np.ptp(parts["wide"]) > 0
+
+
+def test_of_the_wide_model_alone_only_the_bias_moves(cache, tmp_path):
+    wide = ["WideAndDeep.parts = 'wide'", "Training.length = '2 steps'"]
+    directory = RunDirectory(str(tmp_path))
+    jobs.train(make(*wide, "Experiment.export = False"), directory, cache)
+    assembly = begun(Assembly(make(*wide), cache), tmp_path / "fresh")
+    first = {w.path: w.numpy() for w in assembly.model.weights}
+    with Run(assembly, directory).best_weights():
+        assert {
+            w.path: np.array_equal(w.numpy(), first[w.path]) for w in assembly.model.weights
+        } == {
+            "wide/table": True,
+            "wide/bias": False,
+        }
+
+
+@pytest.mark.parametrize("deep", ["RecurrentClassifier", "MlpClassifier"])
+def test_every_model_of_words_can_be_the_deep_one(assemble, deep):
+    without = [b for b in SMALL if not b.startswith("GatedConvolution")]
+    small = [f"WideAndDeep.deep = @{deep}()", f"{deep}.embedding_size = 4"]
+    small += ["MlpClassifier.pooling = 'mean'"] if deep == "MlpClassifier" else []
+    experiment = config.make(Experiment, config.parse([], [*without, *small]))
+    assembly = Assembly(experiment, assemble().cache)
+    assert assembly.logits_of_texts([b"good"]).shape == (1, 1)
+
+
+def test_its_words_can_be_perturbed_if_those_of_the_network_can():
+    normalized = "GatedConvolutionClassifier.normalized_embedding = True"
+    for parts, expected in (("both", True), ("deep", True), ("wide", False)):
+        model = make(normalized, f"WideAndDeep.parts = '{parts}'").model
+        assert model.normalized_embedding == expected
+    assert not make().model.normalized_embedding
+
+
+@pytest.mark.parametrize(
+    "binding, message",
+    [
+        ("NGrams.inverse_penalty = 0.0", "NGrams.inverse_penalty = 0.0 .* above 0"),
+        ("NGrams.smoothing = 0.0", "NGrams.smoothing = 0.0 .* above 0"),
+        ("NGrams.strength = -1.0", "NGrams.strength = -1.0 .* above 0"),
+        ("NGrams.least_texts = 0", "NGrams.least_texts = 0 .* at least 1"),
+        ("WideAndDeep.parts = 'none'", "WideAndDeep.parts = 'none'"),
+        ("WideAndDeep.deep = @LanguageModel()", "WideAndDeep.deep"),
+        ("Experiment.encoder = @WordEncoder()", "WideAndDeep brings its own"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(binding, message):
+    with pytest.raises(ConfigError, match=message):
+        make(binding)
