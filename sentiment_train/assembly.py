@@ -24,6 +24,8 @@ from sentiment_train.runtime.stop_request import StopRequest
 from sentiment_train.schema import ModelInputs
 from sentiment_train.training.groups import ParameterGroup, PlannedGroup, plan_groups
 
+_LONG_TEXT = 64  # tokens, from which on a part of a loop is worth its call
+
 
 class Assembly:
     """The parts of an experiment, built in the order of the data line.
@@ -151,11 +153,11 @@ class Assembly:
         batches = round(batches * self.examples_per_epoch / len(self.trained_rows))
         return -(-batches // self.experiment.training.accumulate_batches)
 
-    def new_model(self, scope=None, use_cudnn: bool | None = None):
+    def new_model(self, scope=None, served: bool = False):
         """A Keras model with fresh weights, in the scope of a strategy or of none.
 
         Args:
-          use_cudnn: in place of what the runtime decided.
+          served: by any machine, so without cuDNN, and without XLA, which would compile for it.
 
         Raises:
           ConfigError: if its output is not what the loss is for: one logit per class (or one for
@@ -170,10 +172,10 @@ class Assembly:
         inputs = ModelInputs(
             self.data.encoder.vocabulary_size,
             len(self.data.class_names),
-            self.decisions.use_cudnn if use_cudnn is None else use_cudnn,
+            self.decisions.use_cudnn and not served,
             getattr(self.data.encoder, "max_length", None),
             self.data.encoder,
-            recurrent_loops=self.recurrent_loops,
+            recurrent_loops="served" if served else self.recurrent_loops,
             cores=self.decisions.cores,
         )
         with scope or contextlib.nullcontext():
@@ -183,10 +185,20 @@ class Assembly:
 
     @property
     def recurrent_loops(self) -> str:
-        """How loops over time are executed; they are compiled for a shape, so not if all differ."""
-        loops = self.decisions.recurrent_loops
-        one_by_one = self.experiment.buckets.pad_to == "longest_in_batch"
-        return "plain" if loops == "compiled" and one_by_one else loops
+        """How loops over time are executed; see `layers.recurrence.Recurrence`.
+
+        What is compiled is so for a shape. Where a batch size comes with many lengths, and most
+        texts are long, these share the programs of parts; where nearly every batch has a length of
+        its own and they are short, nothing is compiled.
+        """
+        loops, shapes = self.decisions.recurrent_loops, self.buckets
+        if loops != "compiled":
+            return loops
+        lengths = getattr(shapes, "lengths", None)  # None: any
+        many = len(set(shapes.sizes)) == 1 and (lengths is None or len(lengths) > 2)
+        if many and np.median(self.data.splits["train"].lengths) >= _LONG_TEXT:
+            return "compiled_parts"
+        return "plain" if lengths is None else loops
 
     @cached_property
     def model(self):

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from sentiment_train.data import batches as batching
-from sentiment_train.data.batches import Fed, PlannedBatch, RowSlice
+from sentiment_train.data.batches import Fed, PlannedBatch, RowSlice, in_tensors
 from sentiment_train.data.bucketing import BatchShapes
 from sentiment_train.data.host_half import HostHalf
 from sentiment_train.data.prepare import PreparedData
@@ -67,8 +67,18 @@ class Feeding:
         if self._stream is not None:
             return self._feed_from_stream(stream_position)
         planned = self.order(epoch)[position:]
-        batches = self._of_this_worker(self.data.splits["train"], planned)
-        return batching.fed(batches, planned, most, self.devices.distribute)
+        return batching.fed(self._reader(planned), planned, most)
+
+    def _reader(self, planned: Sequence[PlannedBatch]):
+        """What reads these batches of the training split in the portions of `batching.fed`."""
+        split, per_call = self.data.splits["train"], self.experiment.training.steps_per_call
+        if per_call > 1 and not self._host_half:
+            together = batching.together
+            return lambda used: in_tensors(together(split, used, self._rows, per_call))
+        batches = map(in_tensors, self._of_this_worker(split, planned))
+        if per_call > 1:
+            return lambda used: batching.stacked([next(batches) for _ in used], per_call)
+        return lambda used: self.devices.distribute(next(batches))
 
     @property
     def shards(self) -> str | None:
@@ -123,7 +133,8 @@ class Feeding:
         Args:
           keep: a name for split and plan, if they will be read again; see `HostHalf`.
         """
-        return map(self.devices.distribute, self._of_this_worker(split, planned, keep))
+        batches = map(in_tensors, self._of_this_worker(split, planned, keep))
+        return map(self.devices.distribute, batches)
 
     def _of_this_worker(
         self, split: EncodedSplit, planned: Sequence[PlannedBatch], keep: str | None = None

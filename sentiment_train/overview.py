@@ -46,14 +46,15 @@ def print_data(assembly: Assembly) -> None:
 
 def _text_line(data: PreparedData) -> str:
     """What is kept of the texts."""
-    tokens = data.splits["train"].tokens
+    train = data.splits["train"]
     if data.vectors:
         size = sum(split.tokens.nbytes for split in data.splits.values())
-        return f"a vector of {tokens.shape[-1]} numbers each, made once; {size / 1e6:,.0f} MB kept"
-    if tokens.ndim > 1:
+        numbers = train.tokens.shape[-1]
+        return f"a vector of {numbers} numbers each, made once; {size / 1e6:,.0f} MB kept"
+    if train.ids is None:
         return "as they are; the host half of the encoder reads them for every batch"
     unknown_id = getattr(data.encoder, "unknown_id", UNKNOWN_ID)
-    unknown = np.count_nonzero(tokens == unknown_id) / len(tokens)
+    unknown = np.count_nonzero(train.ids == unknown_id) / len(train.ids)
     size = data.encoder.vocabulary_size
     return f"{size:,} ids, {unknown:.1%} of the training tokens are unknown"
 
@@ -81,7 +82,8 @@ def print_buckets(assembly: Assembly) -> None:
     shapes = " ".join(
         f"[{rows}×{length}]" for rows, length in zip(table.batch_sizes, table.lengths, strict=True)
     )
-    assembly.console.say("buckets", f"{len(table.lengths)} shapes, {padding:.1%} padding  {shapes}")
+    count = f"{len(table.lengths)} shape{'s' * (len(table.lengths) != 1)}"
+    assembly.console.say("buckets", f"{count}, {padding:.1%} padding  {shapes}")
 
 
 def print_bucket_table(assembly: Assembly) -> None:
@@ -117,7 +119,7 @@ def print_model(assembly: Assembly) -> None:
 
 def print_runtime(assembly: Assembly) -> None:
     """The decisions of the runtime, each with its reason."""
-    not_compiled = assembly.recurrent_loops != assembly.decisions.recurrent_loops
+    not_compiled = assembly.recurrent_loops == "plain" != assembly.decisions.recurrent_loops
     for label, text in assembly.decisions.lines:
         if label == "xla" and not_compiled:
             text = "off — nearly every batch has a length of its own, and would be compiled anew"

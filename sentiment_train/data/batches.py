@@ -42,8 +42,8 @@ class PlannedBatch:
 class Fed(NamedTuple):
     """What one call of the training step gets."""
 
-    # Of one planned batch, distributed over the replicas; or of several: this worker's rows, leaves
-    # `[batches, rows, …]`, not yet distributed.
+    # Of one planned batch, distributed over the replicas; or, for calls of several steps, this
+    # worker's rows, leaves `[steps per call, rows, …]`, of which the first ones are planned.
     batch: Batch
     planned: tuple[PlannedBatch, ...]  # or others that know `examples`, `tokens` and `places`
     ends_epoch: bool
@@ -139,7 +139,7 @@ def gather(split: EncodedSplit, rows: np.ndarray, length: int) -> tuple[np.ndarr
     real = rows != FILLER
     chosen = np.where(real, rows, 0)
     starts = offsets[chosen]
-    counts = np.where(real, offsets[chosen + 1] - starts, 0)
+    counts = (offsets[chosen + 1] - starts) * real
     places = np.arange(length)
     # One look-up for all places; those behind the end of a row hold others' tokens, or beyond the
     # last row the last token, until they are emptied.
@@ -153,52 +153,70 @@ def labels_and_weights(split: EncodedSplit, rows: np.ndarray) -> tuple[np.ndarra
     """`[rows] int64` → labels `[rows] int32`, weights `[rows] float32`; of FILLER 0 and 0."""
     real = rows != FILLER
     chosen = np.where(real, rows, 0)
-    labels = np.where(real, split.labels[chosen], np.int32(0))
-    weights = np.where(real, split.weights[chosen], np.float32(0))
-    return labels, weights
+    labels, weights = np.asarray(split.labels)[chosen], np.asarray(split.weights)[chosen]
+    return np.where(real, labels, np.int32(0)), np.where(real, weights, np.float32(0))
 
 
 def batches(
     split: EncodedSplit, planned: Sequence[PlannedBatch], rows: RowSlice
 ) -> Iterator[Batch]:
-    """The values of each planned batch, as tensors in the memory of the host.
+    """The values of each planned batch, as numpy arrays.
 
-    Gathered when they are asked for: a batch takes some 50 µs, and a pipeline that did it in the
+    Gathered when they are asked for: a batch takes some 40 µs, and a pipeline that did it in the
     background would hold up the training step for longer, because both need Python.
     To go on at a position, pass the rest of the plan: what is skipped is never read.
     """
-    import tensorflow as tf
-
     for plan in planned:
-        arrays = gather(split, rows.of(plan.rows), plan.length)
-        with tf.device("/cpu:0"):
-            tokens, lengths, labels, weights = map(tf.constant, arrays)
+        tokens, lengths, labels, weights = gather(split, rows.of(plan.rows), plan.length)
         yield Batch({"tokens": tokens, "lengths": lengths}, labels, weights)
 
 
+def in_tensors(batch: Batch) -> Batch:
+    """The same as tensors in the memory of the host, if it is not yet."""
+    import tensorflow as tf
+
+    def tensor(array):
+        return tf.constant(array) if isinstance(array, np.ndarray) else array
+
+    with tf.device("/cpu:0"):
+        features = {name: tensor(array) for name, array in batch.features.items()}
+        return Batch(features, tensor(batch.labels), tensor(batch.weights))
+
+
+def together(
+    split: EncodedSplit, planned: Sequence[PlannedBatch], rows: RowSlice, count: int
+) -> Batch:
+    """The values of several batches of one shape, leaves `[count, rows, …]`; what is not planned is
+    filler. All are gathered at once, in the time of two or three of them."""
+    of_each = [rows.of(plan.rows) for plan in planned]
+    of_each += [np.full_like(of_each[0], FILLER)] * (count - len(planned))
+    arrays = gather(split, np.concatenate(of_each), planned[0].length)
+    tokens, lengths, labels, weights = (a.reshape(count, -1, *a.shape[1:]) for a in arrays)
+    return Batch({"tokens": tokens, "lengths": lengths}, labels, weights)
+
+
+def stacked(batches: Sequence[Batch], count: int) -> Batch:
+    """Batches of one shape as one with leaves `[count, rows, …]`; the last one fills it up."""
+    import tensorflow as tf
+
+    batches = [*batches, *batches[-1:] * (count - len(batches))]
+    return tf.nest.map_structure(lambda *leaves: tf.stack(leaves), *batches)
+
+
 def fed(
-    batches: Iterator[Batch],
+    read: Callable[[tuple[PlannedBatch, ...]], Batch],
     planned: Sequence[PlannedBatch],
     most: Callable[[], int],
-    distribute: Callable[[Batch], Batch],
 ) -> Iterator[Fed]:
     """Batches in the portions that the training step takes them.
 
     Args:
-      batches: the values of each planned batch, this worker's rows.
+      read: the values of such a portion.
       planned: the rest of an epoch.
       most: how many batches of one shape the next call may take.
-      distribute: one batch over the replicas.
     """
-    import tensorflow as tf
-
     start = 0
     while start < len(planned):
         count = of_one_shape(planned[start : start + most()])
         used, start = tuple(planned[start : start + count]), start + count
-        read = [next(batches) for _ in used]
-        if count == 1:
-            batch = distribute(read[0])
-        else:
-            batch = tf.nest.map_structure(lambda *leaves: tf.stack(leaves), *read)
-        yield Fed(batch, used, ends_epoch=start == len(planned))
+        yield Fed(read(used), used, ends_epoch=start == len(planned))

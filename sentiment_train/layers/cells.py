@@ -8,7 +8,8 @@ step knows, so back-propagation through time is left with a handful of products 
 
 In `back`, `d` stands for the derivative of the loss: `d_states` come in for the states after the
 step; `d_x` and `d_u`, a tensor for each gate, go on to the inputs and through the recurrent kernel,
-and one more for each state in `past` goes past the kernel to that state before.
+and one more for each state in `past` goes past the kernel to that state before. d_u is d_x but for
+the gates in `scaled`, to which u is not just added.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class SimpleCell:
     """h′ = tanh(x + u). Elman 1990, equation (1) of most introductions."""
 
     gates, states, past, factors = 1, 1, (), 1
-    has_recurrent_bias = False
+    has_recurrent_bias, scaled = False, ()
 
     def step(self, x, u, states):
         h = tf.tanh(x[0] + u)
@@ -41,6 +42,7 @@ class GruCell:
 
     gates, states, past, factors = 3, 1, (0,), 5
     has_recurrent_bias = True  # inside the product with r, so it cannot be added to x
+    scaled = (2,)
 
     def step(self, x, u, states):
         x_z, x_r, x_c = x
@@ -67,7 +69,7 @@ class LstmCell:
     """
 
     gates, states, past, factors = 4, 2, (1,), 6
-    has_recurrent_bias = False
+    has_recurrent_bias, scaled = False, ()
 
     def step(self, x, u, states):
         a = [x_gate + u_gate for x_gate, u_gate in zip(x, tf.split(u, 4, axis=-1), strict=True)]

@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from sentiment_train.layers.cells import CELLS
+from sentiment_train.layers.fused_lstm import MOST_ROWS, lstm_states
 from sentiment_train.layers.projection import projected
 from sentiment_train.layers.through_time import Loop, states_through_time
 
@@ -122,7 +123,8 @@ class Recurrence(_Recurrent):
     Args:
       loops: how those over time are executed. plain: operation by operation; xla: by the XLA
         program that all of the step is in; compiled: in training, each by an XLA program of its
-        own, one for each core.
+        own, one for each core; compiled_parts: the same by two programs for all lengths; served:
+        plain, and of a few rows by one op, which has no gradient.
       pieces: into which a batch is cut for compiled loops, to be computed side by side.
     """
 
@@ -153,12 +155,13 @@ class Recurrence(_Recurrent):
     def _run(self, inputs, lengths, table, training):
         """The hidden states `[batch, length, units]`, and final states `[batch, units]`: the hidden
         one, and the others if they are returned."""
-        compiled = bool(training) and self.loops == "compiled"
+        compiled = bool(training) and self.loops in ("compiled", "compiled_parts")
         loop = Loop(
             self.kind,
             returned=self.cell.states if self.return_state else 1,
             per_iteration=1 if compiled or self.loops == "xla" else 4,
             compiled=compiled,
+            in_parts=compiled and self.loops == "compiled_parts",
         )
         weights = self._weights()
         few = inputs.shape[0] is not None and inputs.shape[0] < self.pieces * _LEAST_ROWS
@@ -173,13 +176,32 @@ class Recurrence(_Recurrent):
     def _run_piece(self, loop: Loop, weights, inputs, lengths, table, training: bool):
         kernel, recurrent_kernel, input_bias, recurrent_bias = weights
         in_time_order = tf.transpose(inputs, [1, 0, *range(2, len(inputs.shape))])
-        in_time_order = _filled_up(in_time_order, loop.per_iteration)
-        x = projected(in_time_order, table, kernel, input_bias, self.cell.gates)
+        in_time_order = _filled_up(in_time_order, loop.multiple_of)
         initial = self.initial_states(inputs)
-        states = states_through_time(loop, x, recurrent_kernel, recurrent_bias, initial, training)
+
+        def by_loop():
+            x = projected(in_time_order, table, kernel, input_bias, self.cell.gates)
+            return states_through_time(loop, x, recurrent_kernel, recurrent_bias, initial, training)
+
+        def fused():
+            vectors = in_time_order
+            if table is not None:
+                vectors = tf.gather(tf.cast(table, self.compute_dtype), vectors)
+            states = lstm_states(vectors, kernel, recurrent_kernel, input_bias, initial)
+            return states[: loop.returned]
+
+        if self._may_be_fused():
+            states = tf.cond(tf.shape(inputs)[0] <= MOST_ROWS, fused, by_loop)
+        else:
+            states = by_loop()
         states = [tf.transpose(sequence, [1, 0, 2]) for sequence in states]
         last = [_at_the_end(sequence, lengths) for sequence in states]
         return states[0][:, : tf.shape(inputs)[1]], *last
+
+    def _may_be_fused(self) -> bool:
+        """Whether one op may do all steps for a few rows; see `fused_lstm`."""
+        fits = self.kind == "lstm" and self.one_hot_size is None
+        return fits and self.loops == "served" and self.compute_dtype == "float32"
 
     def step(self, inputs, states, table=None):
         """One step alone: inputs as in `call` without the axis of time, states a tuple of

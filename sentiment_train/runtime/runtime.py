@@ -69,6 +69,13 @@ class Decisions:
         """Whether the loss must be scaled."""
         return self.precision == "float16"
 
+    @property
+    def compiles_whole_steps(self) -> bool:
+        """Whether the update is in the same XLA program as the gradients, and so may be a loop over
+        steps: it cannot be where replicas add their gradients in between."""
+        alone = self.devices.single and self.devices.kind == "cpu"
+        return self.jit_compile and alone and not self.float16
+
 
 def decide(
     runtime: Runtime, peers: Peers | None = None, devices: Devices | None = None

@@ -126,8 +126,9 @@ class Loop:
             used.append(fed)
             number = tf.constant(state.batches, tf.int32)
             state.batches += len(fed.planned)
-            if len(fed.planned) > 1:
-                return used, self.step.train_several(fed.batch, number, phase)
+            if self.step.settings.steps_per_call > 1:
+                count = tf.constant(len(fed.planned), tf.int32)
+                return used, self.step.train_several(fed.batch, count, number, phase)
             if size == 1:
                 return used, self.step.train(fed.batch, number, phase)
             self.step.accumulate(fed.batch, number, phase)

@@ -10,6 +10,7 @@ import numpy as np
 
 from sentiment_train.data.batches import PlannedBatch
 from sentiment_train.errors import DivergedError
+from sentiment_train.training.costs import Meter
 from sentiment_train.training.state import TrainingState
 from sentiment_train.training.step import Measures
 
@@ -25,6 +26,7 @@ class Progress:
       learning_rates: of a step, by name: `{"learning_rate": 0.001, "learning_rate/encoder": 0.0}`.
       allow_overflow: whether single steps may be not finite (float16 skips them).
       tick: called with the number of the last step that was done, after every call.
+      meter: of what the run costs besides its steps; None: one that is for this alone.
     """
 
     def __init__(
@@ -34,9 +36,10 @@ class Progress:
         learning_rates: Callable[[int], dict[str, float]],
         allow_overflow: bool,
         tick: Callable[[int], None] = lambda step: None,
+        meter: Meter | None = None,
     ):
         self.every, self.report, self.learning_rates = every, report, learning_rates
-        self.tick = tick
+        self.tick, self.meter = tick, meter or Meter()
         self.tolerated = _FLOAT16_SKIPS if allow_overflow else 0
         self._bad_in_a_row = 0
         self._pending: list[tuple[int, Measures]] = []
@@ -46,10 +49,11 @@ class Progress:
         self._loss = self._weight = self._correct = 0.0
         self._examples = self._tokens = self._places = 0
         self._norm = 0.0
-        self._seconds = 0.0
+        self._seconds = self._waited = 0.0
 
     def add(self, state: TrainingState, measures: Measures, used: Sequence[PlannedBatch]) -> None:
-        """Takes the measures of the steps up to this one; does not wait for the device.
+        """Takes the measures of the steps up to this one; waits for the device only after the
+        first call of a run.
 
         Args:
           measures: scalars of one step, or `[steps]` of several.
@@ -61,6 +65,10 @@ class Progress:
             self._examples += planned.examples
             self._tokens += planned.tokens
             self._places += planned.places
+        self._waited += self.meter.count(state.costs, used)
+        if state.batches == len(used):
+            np.asarray(measures.loss)
+            self.meter.first_step(state.costs)
 
     def add_seconds(self, seconds: float) -> None:
         """Time spent in steps, for the rates."""
@@ -97,6 +105,7 @@ class Progress:
             return
         started = time.monotonic()
         self.check()
+        self.meter.look(state.costs)
         waited = time.monotonic() - started
         self._seconds += waited
         state.train_seconds += waited
@@ -113,6 +122,7 @@ class Progress:
                 "train/examples_per_second": self._examples / self._seconds,
                 "train/tokens_per_second": self._tokens / self._seconds,
                 "train/padding": 1.0 - self._tokens / self._places,
+                "train/input_wait": self._waited / self._seconds,
             },
         )
         self._clear()

@@ -18,7 +18,7 @@ class Training(Part):
     length: str = "3 epochs"
     clip_norm: float | None = 1.0  # of all gradients together, after the sum over replicas
     accumulate_batches: int = 1  # batches of one step
-    steps_per_call: int = 1  # of batches of one bucket, which then come in blocks; for TPUs
+    steps_per_call: int = 1  # of batches of one bucket, which then come in blocks
     average_decay: float | None = None  # of a moving average of the weights, evaluated and kept
     log_every: str = "50 steps"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-_ADDED = {
-    "spread_at_start",
-    "stream_position",
-}  # fields that checkpoints of this format did not have at first
+from sentiment_train.training.costs import Costs
+
+# Fields that checkpoints of this format did not have at first.
+_ADDED = {"spread_at_start", "stream_position", "costs"}
 
 
 @dataclass
@@ -32,6 +32,8 @@ class TrainingState:
     finished: bool = False  # no more steps: the length is reached, or training was stopped early
     spread_at_start: float = -1.0  # of the embeddings before the training; -1: not measured
     stream_position: int = 0  # where a stream of shards goes on, see `data.streaming`
+    # Measured, so no two runs have the same. None: an earlier version began the run.
+    costs: Costs | None = field(default_factory=Costs, compare=False)
 
     def as_dict(self) -> dict:
         return dataclasses.asdict(self)
@@ -42,4 +44,5 @@ class TrainingState:
         names = {field.name for field in dataclasses.fields(cls)}
         if set(values) | _ADDED != names:
             raise TypeError(f"expected the fields {sorted(names)}, found {sorted(values)}")
-        return cls(**values)
+        costs = values.get("costs")
+        return cls(**{**values, "costs": costs and Costs(**costs)})

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sentiment_train.layers.dropout import random_key
 from sentiment_train.runtime.runtime import Decisions
 from sentiment_train.schema import Batch
 from sentiment_train.training import touched_rows
 from sentiment_train.training.averages import MovingAverage
+from sentiment_train.training.gradients import RowGradients
 from sentiment_train.training.grouped_optimizer import GroupedOptimizer
 from sentiment_train.training.groups import variable_name
 from sentiment_train.training.loss_scale import LossScale
@@ -24,6 +24,8 @@ from sentiment_train.training.losses import Loss
 from sentiment_train.training.settings import Training
 
 _SUM = tf.distribute.ReduceOp.SUM
+# Python is not translated: nothing here decides by values, and it takes most of a second.
+_function = partial(tf.function, autograph=False)
 
 
 class Measures(NamedTuple):
@@ -41,15 +43,11 @@ class TrainStep:
     Everything is created inside the strategy's scope. `class_weights` is `[num_classes] float32`.
     `optimizer` is a Keras optimizer for all weights, or a `GroupedOptimizer`; the functions are
     traced once for each of its phases, of which most runs have one.
-
-    Attributes:
-      finds_rows: whether a gradient of single rows was met while tracing; see `touched_rows`.
     """
 
     def __init__(self, model, loss: Loss, class_weights, optimizer, settings: Training,
                  decisions: Decisions):  # fmt: skip
-        self.model, self.loss = model, loss
-        self.class_weights = tf.constant(class_weights)
+        self.model = model
         self.settings, self.decisions, self.strategy = settings, decisions, decisions.strategy
         self.weights = list(model.trainable_variables)
         tensors = [weight.value for weight in self.weights]
@@ -57,8 +55,6 @@ class TrainStep:
             optimizer = GroupedOptimizer.of_all(optimizer, len(self.weights))
         self.optimizer = optimizer
         self._check_sparse_updates()
-        self.finds_rows = False
-        self._traced_several = set()  # shapes
         optimizer.build(self.weights)
         decay = settings.average_decay
         self.average = MovingAverage(tensors, decay) if decay else None
@@ -67,9 +63,19 @@ class TrainStep:
         if settings.accumulate_batches > 1:
             self._accumulators = [_zeros(tensor.shape) for tensor in tensors]
             self._accumulators += [_zeros([]) for _ in range(3)]
-        self._forward_backward = self._sums_of_rows
+        class_weights = tf.constant(class_weights)
+        self._of_rows = RowGradients(model, loss, class_weights, self.weights, optimizer)
+        self._forward_backward = self._of_rows.sums
         if decisions.jit_compile:
-            self._forward_backward = tf.function(self._sums_of_rows, jit_compile=True)
+            self._forward_backward = _function(self._of_rows.sums, jit_compile=True)
+        compiled = True if decisions.compiles_whole_steps else None
+        self.train = _function(self._train, jit_compile=compiled)
+        self._one_after_another = _function(self._train_one_after_another, jit_compile=compiled)
+
+    @property
+    def finds_rows(self) -> bool:
+        """Whether a gradient of single rows was met while tracing; see `touched_rows`."""
+        return self._of_rows.finds_rows
 
     def _check_sparse_updates(self) -> None:
         """Raises ConfigError where the gradients of rows would have to become dense."""
@@ -99,25 +105,22 @@ class TrainStep:
         for phase in range(self.optimizer.phases):
             function.get_concrete_function(batch, tf.TensorSpec([], tf.int32), phase)
 
-    def train_several(self, batches: Batch, number: tf.Tensor, phase: int = 0) -> Measures:
-        """One update from each of several batches of one shape, in one call; measures `[n]`.
+    @_function
+    def train_several(
+        self, batches: Batch, count: tf.Tensor, number: tf.Tensor, phase: int = 0
+    ) -> Measures:
+        """One update from each of several batches of one shape, in one call; measures `[count]`.
 
         Args:
-          batches: leaves `[n, rows, …]`, the rows of this worker, not distributed.
+          batches: leaves `[n, rows, …]`, the rows of this worker, not distributed. Only the first
+            `count` are looked at; n is always the same, so that a shape is compiled once.
           number: of the first one.
         """
-        shapes = phase, *(tuple(leaf.shape[1:]) for leaf in tf.nest.flatten(batches))
-        if shapes not in self._traced_several:  # once for any n
-            self._traced_several.add(shapes)
-            specs = tf.nest.map_structure(
-                lambda leaf: tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype), batches
-            )
-            self._train_several.get_concrete_function(specs, number, phase)
-        return self._train_several(batches, number, phase)
+        found = self._one_after_another(batches, count, number, phase)
+        return Measures(*(values[:count] for values in found))
 
-    @tf.function
-    def _train_several(self, batches: Batch, number: tf.Tensor, phase: int) -> Measures:
-        count = tf.shape(batches.labels)[0]
+    def _train_one_after_another(self, batches: Batch, count, number, phase: int) -> Measures:
+        """As `train_several`, but for the measures `[n]`, of which only `count` are of a batch."""
 
         def one_more(i, taken):
             batch = tf.nest.map_structure(lambda leaf: leaf[i], batches)
@@ -126,14 +129,14 @@ class TrainStep:
                 array.write(i, value) for array, value in zip(taken, measures, strict=True)
             ]
 
-        arrays = [tf.TensorArray(tf.float32, count, element_shape=[]) for _ in Measures._fields]
+        room = batches.labels.shape[0]
+        arrays = [tf.TensorArray(tf.float32, room, element_shape=[]) for _ in Measures._fields]
         _, arrays = tf.while_loop(
             lambda i, _: i < count, one_more, (0, arrays), parallel_iterations=1
         )
         return Measures(*(array.stack() for array in arrays))
 
-    @tf.function
-    def train(self, batch: Batch, number: tf.Tensor, phase: int = 0) -> Measures:
+    def _train(self, batch: Batch, number: tf.Tensor, phase: int = 0) -> Measures:
         """One update from one batch (values distributed over the replicas)."""
         if self.loss_scale:  # whose decision is taken between the replicas
             gradients, sums = self.strategy.run(partial(self._sums, phase), args=(batch, number))
@@ -142,13 +145,13 @@ class TrainStep:
         measures = self.strategy.run(partial(self._whole_step, phase), args=(batch, number))
         return Measures(*map(self._first, measures))
 
-    @tf.function
+    @_function
     def accumulate(self, batch: Batch, number: tf.Tensor, phase: int = 0) -> None:
         """Adds the sums of one batch to those of the step under way."""
         gradients, sums = self.strategy.run(partial(self._sums, phase), args=(batch, number))
         self.strategy.run(partial(self._add, phase), args=(gradients, sums))
 
-    @tf.function
+    @_function
     def apply_accumulated(self, phase: int = 0) -> Measures:
         """One update from all that was accumulated; the accumulators are 0 afterwards."""
         gradients, sums = self.strategy.run(partial(self._take_accumulated, phase))
@@ -166,38 +169,8 @@ class TrainStep:
         key = tf.random.experimental.stateless_fold_in(key, replica.replica_id_in_sync_group)
         scale = self.loss_scale.scale if self.loss_scale else tf.constant(1.0)
         gradients, sums = self._forward_backward(phase, batch, key, tf.convert_to_tensor(scale))
-        static = self.decisions.devices.kind == "tpu"
+        static = self.decisions.devices.kind == "tpu" or self.decisions.compiles_whole_steps
         return _reduced(replica, gradients, sums, static)
-
-    def _sums_of_rows(self, phase: int, batch: Batch, key, scale):
-        """Over a replica's rows: gradients of scale · Σ weight·loss, (loss, weight, correct).
-
-        The gradients are of the weights that move in this phase.
-        """
-        indices = self.optimizer.active(phase)
-        active = [self.weights[i].value for i in indices]
-        all_move = len(active) == len(self.weights)
-        with tf.GradientTape(watch_accessed_variables=all_move) as tape, random_key(key):
-            if not all_move:
-                tape.watch(active)  # what lies below them is not even recorded
-            outputs = self.model(batch.features, training=True)
-            loss, weight, correct = self.loss.sums(batch, outputs, self.class_weights)
-            target = loss
-            if self.model.losses:  # regularisers of layers; in proportion to this replica's share
-                target += weight * tf.add_n(self.model.losses)
-            target *= scale
-        gradients = tape.gradient(
-            target,
-            active,
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
-        rows = self.optimizer.takes_rows.intersection(indices)
-        gradients = [
-            touched_rows.in_float32(gradient, keep_rows=i in rows)
-            for i, gradient in zip(indices, gradients, strict=True)
-        ]
-        self.finds_rows |= any(isinstance(g, tf.IndexedSlices) for g in gradients)
-        return gradients, [loss, weight, correct]
 
     def _apply(self, phase: int, gradients, sums) -> Measures:
         """Across replicas: the update, or with float16 possibly none; all replicas decide alike."""

@@ -13,6 +13,7 @@ from sentiment_train.data.batches import (
     epoch_order,
     gather,
     stored_order,
+    together,
 )
 from sentiment_train.data.bucketing import BucketTable, LongestInBatch
 from sentiment_train.data.store import EncodedSplit
@@ -218,7 +219,7 @@ def read(split, planned, rows=RowSlice()):  # noqa: B008
     for batch in batches(split, planned, rows):
         check_batch(batch)
         parts = (batch.features["tokens"], batch.features["lengths"], batch.labels, batch.weights)
-        result.append([part.numpy().tolist() for part in parts])
+        result.append([part.tolist() for part in parts])
     return result
 
 
@@ -278,3 +279,16 @@ def test_batches_of_one_bucket_stay_together_in_blocks(lengths, shapes, seed, in
     blocks_of = np.bincount([block[0].length for block in blocks])
     # All blocks of a bucket are full but one: as few as there can be.
     np.testing.assert_array_equal(blocks_of, -(-batches_of // in_a_row))
+
+
+@pytest.mark.parametrize("rows", [RowSlice(), RowSlice(4, 2, 2)])
+def test_batches_that_are_read_together_are_those_that_are_read_one_by_one(rows):
+    lengths = np.arange(31) % 6 + 1
+    split, table = split_of(lengths), BucketTable((3, 6), (5, 4))
+    planned = epoch_order(lengths, table, seed=3, epoch=0, in_a_row=2)[:2]
+    one_by_one = read(split, planned, rows)
+    several = together(split, planned, rows, count=3)
+    leaves = [*several.features.values(), several.labels, several.weights]
+    assert [[leaf[i].tolist() for leaf in leaves] for i in range(2)] == one_by_one
+    assert not several.weights[2].any()  # nothing is planned there
+    assert (several.features["lengths"][2] == 1).all()

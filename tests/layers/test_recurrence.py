@@ -61,6 +61,7 @@ WAYS = {
     "by hand": ({}, True),
     "compiled": ({"loops": "compiled"}, True),
     "compiled in pieces": ({"loops": "compiled", "pieces": 2}, True),
+    "compiled in parts": ({"loops": "compiled_parts"}, True),
 }
 
 
@@ -80,6 +81,7 @@ def pieces_of_two_rows(monkeypatch):
         ("compiled", LENGTH, True, False),
         ("compiled in pieces", LENGTH, True, True),
         ("compiled in pieces", 1, False, True),
+        ("compiled in parts", 75, True, True),
     ],
 )
 @pytest.mark.parametrize("backward", [False, True])

@@ -15,6 +15,7 @@ from sentiment_train.training.checkpoints import (
     restore,
     weights_digest,
 )
+from sentiment_train.training.costs import Costs
 from sentiment_train.training.state import TrainingState
 
 pytestmark = pytest.mark.usefixtures("tf")
@@ -27,7 +28,8 @@ ARRAYS = {
     "narrow": np.array([1.5, np.inf], np.float16),
 }
 MADE_OF = {"data": "ab12", "vocabulary": "cd34"}
-FULL = TrainingState(7, 2, 3, 9, 11, 1.1, 6, 5, 0.1 + 0.2, 1, True, 0.7, 13)
+COSTS = Costs(1000, 1200, 0.25, 3.5, 2, 8, 2**33)
+FULL = TrainingState(7, 2, 3, 9, 11, 1.1, 6, 5, 0.1 + 0.2, 1, True, 0.7, 13, COSTS)
 
 
 class Saved:

@@ -51,6 +51,7 @@ def test_reports_are_means_over_the_steps_since_the_last_one():
             "train/gradient_norm": 0.9,
             "train/learning_rate": 0.01,  # that the second step was done with
             "train/padding": 1 - 48 / 80,
+            "train/input_wait": 0.0,
         }
     )
     assert rates == pytest.approx({"examples_per_second": 6, "tokens_per_second": 48}, rel=0.05)
