@@ -195,7 +195,8 @@ def _binding_items(statements: Iterable) -> Iterator[tuple[str, str]]:
 # report or an export that fails must not hold back what was trained); on what devices it runs; how
 # often it is logged and saved.
 _SHAPES_NOTHING = re.compile(
-    r"(.*/)?((Published|Report|Checkpointing)\.|Experiment\.(published|report|export)$"
+    r"(.*/)?((Published|Report|Checkpointing|TemperatureScaling)\."
+    r"|Experiment\.(published|report|export|calibration)$"
     r"|Runtime\.(strategy|logical_cpus|gpus|xla|wait_for_workers)$|Training\.log_every$|Shards\.service$)"
 )
 

@@ -74,10 +74,11 @@ def train(
       Interrupted: after a signal; the run has been saved.
       DivergedError: at a loss that is not finite.
     """
+    started = time.monotonic()
     assembly = _assembled(experiment, cache, peers)
     with _claimed(assembly, directory):
         if assembly.peers.gather(directory.status)[0] != "done":  # as the chief sees it
-            Run(assembly, directory).train()
+            Run(assembly, directory, started).train()
         _say_done(assembly, directory)
 
 
@@ -172,7 +173,7 @@ def _say_done(assembly: Assembly, directory: RunDirectory) -> None:
     say(
         "speed",
         f"{results['train_seconds']:.0f} s of training,"
-        f" {results['examples_per_second']:.0f} examples/s",
+        f" {results['examples_per_second']:.0f} examples/s{_costs(results)}",
     )
     say("run", f"{directory.path} (done); all numbers in {directory.file('results.json')}")
     if directory.read("report.html") is not None:
@@ -183,6 +184,17 @@ def _say_done(assembly: Assembly, directory: RunDirectory) -> None:
         label = "classify" if assembly.experiment.loss.predicts == "labels" else "score"
         predict = f"{python} -m sentiment_train.predict"
         say(label, f'{predict} --saved_model={model} --text="I loved every minute."')
+
+
+def _costs(results: dict) -> str:
+    """What else it cost, as the end of a line; nothing of a run that an earlier version began."""
+    if results.get("first_step_seconds") is None:
+        return ""
+    return (
+        f"; first step after {results['first_step_seconds']:.1f} s,"
+        f" {results['input_wait']:.1%} of the time waiting for input,"
+        f" {results['peak_memory_bytes'] / 1e9:.1f} GB of memory"
+    )
 
 
 def _say_metrics(assembly: Assembly, results: dict) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 
 from sentiment_train import overview
 from sentiment_train.assembly import Assembly
 from sentiment_train.errors import UserError
+from sentiment_train.evaluation.calibration import UNCALIBRATED, Calibration
 from sentiment_train.evaluation.metrics import Predictions
 from sentiment_train.reports.console import shown
 from sentiment_train.run_directory import RunDirectory
@@ -30,8 +32,8 @@ class Outcome:
     def measure(self) -> dict[str, dict]:
         """Metrics of all splits but the training split, printed, as `results.json` has them.
 
-        `{"validation": {…}, "test": {…}, "details": {"validation": {…}, "test": {…}}}`; details
-        only of a classifier.
+        `{"validation": {…}, "test": {…}, "details": {"validation": {…}, "test": {…}},
+        "calibration": {…}}`; the last two only of a classifier.
         """
         from sentiment_train.evaluation.details import details
 
@@ -40,14 +42,39 @@ class Outcome:
         metrics, found = {}, {}
         for name in ("validation", "test"):
             if name in splits:
-                predictions = assembly.predict(splits[name], assembly.buckets)
-                self.predictions[name] = predictions
+                predictions = self._predict(name)
                 metrics[name] = assembly.experiment.loss.measure(predictions, class_names)
                 if self.classifies:
-                    found[name] = details(predictions, class_names)
+                    found[name] = details(predictions, class_names, self.calibration)
+        calibrates = self.classifies and assembly.experiment.calibration is not None
+        if calibrates:
+            self.say("calibrated", self.calibration.line)
         for name, values in metrics.items():
             self._say_metrics(name, values, found.get(name))
-        return {**metrics, "details": found} if self.classifies else metrics
+        if not self.classifies:
+            return metrics
+        calibration = self.calibration.of_results() if calibrates else None
+        return {**metrics, "details": found, "calibration": calibration}
+
+    def _predict(self, split: str) -> Predictions:
+        """Of the model for a split, computed once; not calibrated."""
+        if split not in self.predictions:
+            data, buckets = self.assembly.data.splits[split], self.assembly.buckets
+            self.predictions[split] = self.assembly.predict(data, buckets)
+        return self.predictions[split]
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The temperature of the current weights.
+
+        It is fitted whenever it is needed, and not kept in a file that could be of other weights:
+        a pass over the validation split takes seconds, and on every worker it gives the same.
+        """
+        scaling = self.assembly.experiment.calibration
+        if scaling is None or not self.classifies:
+            return UNCALIBRATED
+        there = "validation" in self.assembly.data.splits
+        return scaling.fit(self._predict("validation") if there else None)
 
     def _say_metrics(self, split: str, metrics: dict, found: dict | None) -> None:
         """One line of metrics, then one for each class."""
@@ -57,14 +84,17 @@ class Outcome:
         if found is not None:
             low, high = found["accuracy_interval"]
             auc = "" if found["auc"] is None else f"  AUC {found['auc']:.4f}"
-            error = found["calibration_error"]
+            error, before = found["calibration_error"], found["calibration_error_uncalibrated"]
             lines[0] += f"{auc}  accuracy 95% {low:.4f}–{high:.4f}  calibration error {error:.4f}"
+            if found["temperature"] != 1.0:
+                lines[0] += f" ({before:.4f} uncalibrated)"
             lines += _class_lines(found["per_class"])
         self.say(split, "\n".join(lines))
 
     def write(self, state: TrainingState, best_step: int) -> None:
         """results.json, the report and the SavedModel of the current weights."""
         from sentiment_train.training.checkpoints import arrays_of, weights_digest
+        from sentiment_train.training.costs import of_results
 
         assembly, metrics = self.assembly, self.measure()
         variables = assembly.model.weights
@@ -83,6 +113,7 @@ class Outcome:
                 "train_seconds": seconds,
                 "seconds_per_epoch": an_epoch and seconds / examples * an_epoch,
                 "examples_per_second": examples / seconds if seconds else 0.0,
+                **of_results(state.costs, seconds),
                 "parameters": assembly.model.count_params(),
                 "replicas": assembly.devices.replicas,
                 "classes": list(assembly.data.class_names),
@@ -139,7 +170,7 @@ class Outcome:
         if self.classifies and self.predictions:
             split = "test" if "test" in self.predictions else "validation"
             examples = notable_examples(
-                self.predictions[split],
+                self.calibration.applied(self.predictions[split]),
                 assembly.data.splits[split].texts,
                 assembly.data.class_names,
                 assembly.experiment.report.examples,
@@ -164,6 +195,7 @@ class Outcome:
 
         assembly = self.assembly
         live = assembly.logits_of_texts(GOLDEN_TEXTS)
+        _ = self.calibration  # asked of every worker
         values = [weight.numpy() for weight in assembly.model.weights]
         if not assembly.is_chief:
             return
@@ -181,8 +213,7 @@ class Outcome:
 
         assembly, directory = self.assembly, self.directory
         self.say("export", "writing the SavedModel and reading it back in a fresh process")
-        # Without a strategy and without cuDNN, so that any machine can serve it.
-        model = assembly.new_model(use_cudnn=False)
+        model = assembly.new_model(served=True)
         for weight, value in zip(model.weights, values, strict=True):
             weight.assign(value)
         module = self._served(model, assembly.experiment.encoder.load(directory.path))
@@ -196,7 +227,8 @@ class Outcome:
         from sentiment_train.export.serving import ServingModule
 
         if self.classifies:
-            return ServingModule(model, encoder, self.assembly.data.class_names)
+            names, temperature = self.assembly.data.class_names, self.calibration.temperature
+            return ServingModule(model, encoder, names, temperature)
         by_token = getattr(self.assembly.experiment.model, "token_by_token", lambda model: None)
         return LanguageServingModule(model, encoder, by_token(model))
 

@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """An experiment in its run directory."""
+    """An experiment in its run directory.
 
-    def __init__(self, assembly: Assembly, directory: RunDirectory):
+    Args:
+      started: `time.monotonic()` when the job of this process began; see `training.costs`.
+    """
+
+    def __init__(self, assembly: Assembly, directory: RunDirectory, started: float | None = None):
         from sentiment_train.training.checkpoints import Checkpoints
 
-        self.assembly, self.directory = assembly, directory
+        self.assembly, self.directory, self.started = assembly, directory, started
         self.say = assembly.console.say
         keep = assembly.experiment.checkpointing.keep
         self.warn = lambda text: self.say("warning", text)
@@ -92,6 +96,7 @@ class Run:
         from sentiment_train.training.progress import Progress
 
         assembly, console = self.assembly, self.assembly.console
+        meter = self._meter()
         with self._reporting(state) as report:
             progress = Progress(
                 to_steps(assembly.experiment.training.log_every, assembly.steps_per_epoch),
@@ -99,10 +104,11 @@ class Run:
                 self.step.optimizer.learning_rates,
                 allow_overflow=assembly.decisions.float16,
                 tick=console.advance,
+                meter=meter,
             )
             loop = Loop(
                 self.step,
-                assembly.feeding,
+                meter.watch(assembly.feeding),
                 self.total_steps,
                 progress,
                 self._actions(report, state),
@@ -121,6 +127,19 @@ class Run:
                 loop.run(state)
             finally:
                 console.end_progress()
+
+    def _meter(self):
+        """What measures the costs of this process."""
+        from sentiment_train.training.costs import Meter, batch_size, shape
+
+        assembly, steps = self.assembly, (self.step.train, self.step.accumulate)
+        layers = assembly.model._flatten_layers()
+        loops = {getattr(layer, "loops", None) for layer in layers}
+        compiled_for = batch_size if "compiled_parts" in loops else None
+        if assembly.decisions.jit_compile or "compiled" in loops:
+            compiled_for = shape
+        traces = lambda: sum(step.experimental_get_tracing_count() for step in steps)  # noqa: E731
+        return Meter(self.started, traces, compiled_for)
 
     def _actions(self, report, state) -> list:
         """What the loop does between two steps; saving is last, so that it holds all the others."""

@@ -98,8 +98,23 @@ def test_loops_are_compiled_for_buckets_only_and_the_log_says_so(
     assert assembly.model.get_layer("lstm_1").loops == loops
 
 
+def test_many_lengths_of_one_batch_size_share_the_programs_of_parts(cache, monkeypatch):
+    fine = ("Buckets.count = 4", "Buckets.multiple_of = 1", "Buckets.tokens_per_batch = 256")
+    one_size = (*fine, "Buckets.batch_size = 8")
+    longest = ("Buckets.pad_to = 'longest_in_batch'", "Buckets.batch_size = 8")
+
+    def loops(*bindings):
+        return Assembly(make(*bindings), cache).recurrent_loops
+
+    assert loops(*one_size) == "compiled"  # short texts: a part would be more than most of them
+    monkeypatch.setattr("sentiment_train.assembly._LONG_TEXT", 4)
+    assert [loops(*one_size), loops(*longest)] == ["compiled_parts"] * 2
+    assert [loops(*fine), loops("Buckets.batch_size = 8")] == ["compiled"] * 2
+    assert loops(*one_size, "Runtime.xla = 'off'") == "plain"
+
+
 def test_what_is_exported_runs_without_cudnn(tf, cache):
-    model = Assembly(make(), cache).new_model(use_cudnn=False)
+    model = Assembly(make(), cache).new_model(served=True)
     assert type(model.get_layer("lstm_1")) is Recurrence
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Literal
 
 import gin
+import numpy as np
 
 from sentiment_train.config import Part
 from sentiment_train.data.stored_texts import as_bytes
@@ -46,13 +47,15 @@ class WordEncoder(Part):
         """
         import tensorflow as tf
 
-        # A tf.function, so that the steps of several calls share one graph and its thread pool.
-        words = tf.function(
-            lambda batch: self.text.words(batch).flat_values,
-            input_signature=[tf.TensorSpec([None], tf.string)],
-        )
-        batches = (words(tf.constant(batch)).numpy().tolist() for batch in batched(texts))
-        return FittedWordEncoder(self, self.vocabulary.learn(batches))
+        def counted(batch):
+            # Counted by TensorFlow first: of the words of a batch one in eight is a new one.
+            words, _, counts = tf.unique_with_counts(self.text.words(batch).flat_values)
+            return words, counts
+
+        counted = tf.function(counted, input_signature=[_some_texts()], autograph=False)
+        found = _side_by_side(counted, texts, _TEXTS_PER_CALL)
+        counts = (dict(zip(w.tolist(), n.tolist(), strict=True)) for w, n in found)
+        return FittedWordEncoder(self, self.vocabulary.learn(counts))
 
     def load(self, directory: str) -> FittedWordEncoder:
         """Reads the vocabulary of an earlier `fit`."""
@@ -93,11 +96,17 @@ class FittedWordEncoder:
 
     def encode(self, texts):
         """`[n] string` → `[n, (length)] int32` ragged, every row at least one id."""
+        return self.cut(self.ids_of(self.rules.text.words(texts)))
+
+    def ids_of(self, words):
+        """`[n, (words)] string` ragged → ids `[n, (words)] int32`."""
         import tensorflow as tf
 
-        words = self.rules.text.words(texts)
         ids = tf.cast(self._table.lookup(words.flat_values), tf.int32)
-        ids = words.with_flat_values(tf.maximum(ids, UNKNOWN_ID))  # the literal word "[PAD]"
+        return words.with_flat_values(tf.maximum(ids, UNKNOWN_ID))  # the literal word "[PAD]"
+
+    def cut(self, ids):
+        """`[n, (words), *inner] int32` ragged → the same, no row too long and none empty."""
         if self.rules.max_length is not None:
             ids = truncate(ids, *self.rules.kept_ends())
         return unknown_if_empty(ids)
@@ -106,9 +115,14 @@ class FittedWordEncoder:
         """Writes `vocabulary.txt`."""
         save_vocabulary(self.words, directory)
 
+    def without_files(self) -> FittedWordEncoder:
+        """The same with its vocabulary in memory."""
+        return FittedWordEncoder(self.rules, self.words)
+
 
 def truncate(ids, head: int, tail: int):
-    """`[n, (length)]` ragged → the same with at most `head + tail` ids a row, from its two ends."""
+    """`[n, (length), *inner]` ragged → the same with at most `head + tail` ids a row, from its two
+    ends."""
     import tensorflow as tf
 
     lengths = ids.row_lengths()
@@ -119,11 +133,15 @@ def truncate(ids, head: int, tail: int):
 
 
 def unknown_if_empty(ids):
-    """`[n, (length)] int32` ragged → the same with one unknown id in every empty row."""
+    """`[n, (length), *inner] int32` ragged → the same with one unknown id in every empty row; of
+    several ids of a word the first is unknown, and the others are 0."""
     import tensorflow as tf
 
     missing = tf.cast(tf.equal(ids.row_lengths(), 0), tf.int64)
-    filler = tf.fill([tf.reduce_sum(missing)], UNKNOWN_ID)
+    inner = ids.flat_values.shape[1:].as_list()
+    token = np.zeros(inner, np.int32)
+    token[(0,) * len(inner)] = UNKNOWN_ID
+    filler = tf.tile(token[None], [tf.reduce_sum(missing), *(1 for _ in inner)])
     return tf.concat([ids, tf.RaggedTensor.from_row_lengths(filler, missing)], axis=1)
 
 
@@ -159,33 +177,58 @@ def features_of(encoder: FittedEncoder, texts) -> dict:
     return padded(encoder.encode(texts))
 
 
+class Encoding:
+    """`encoder.encode` for any number of texts, in parallel; its graph is made once."""
+
+    def __init__(self, encoder: FittedEncoder):
+        import tensorflow as tf
+
+        def encode(batch):
+            rows = encoder.encode(batch)
+            tokens = rows.flat_values
+            if tokens.shape.rank == 1:
+                tokens = tf.cast(tokens, tf.int32)
+            return tokens, rows.row_lengths()
+
+        self._encode = tf.function(encode, input_signature=[_some_texts()])
+        self._at_a_time = getattr(encoder, "texts_per_call", _TEXTS_PER_CALL)
+
+    def __call__(self, texts: Iterable[str | bytes]):
+        """Yields `(tokens [tokens, *inner], lengths [n] int64)` numpy pairs of some texts each, in
+        the order of the texts. Ids are int32.
+
+        Raises:
+          DataError: if the encoder fails for a text.
+        """
+        import tensorflow as tf
+
+        try:
+            yield from _side_by_side(self._encode, texts, self._at_a_time)
+        except tf.errors.InvalidArgumentError as error:
+            reason = error.message.splitlines()[0]
+            raise DataError(f"The encoder fails for a text: {reason}") from None
+
+
 def encode_all(encoder: FittedEncoder, texts: Iterable[str | bytes]):
-    """Yields `(tokens [tokens, *inner], lengths [n] int64)` numpy pairs of some texts each.
+    """What `Encoding` gives, for texts that are all there are."""
+    return Encoding(encoder)(texts)
 
-    Ids are int32. Runs `encoder.encode` in parallel in a tf.data pipeline; the order is that of
-    `texts`.
 
-    Raises:
-      DataError: if the encoder fails for a text.
-    """
+def _some_texts():
     import tensorflow as tf
 
-    def encode(batch):
-        rows = encoder.encode(batch)
-        tokens = rows.flat_values
-        if tokens.shape.rank == 1:
-            tokens = tf.cast(tokens, tf.int32)
-        return tokens, rows.row_lengths()
+    return tf.TensorSpec([None], tf.string)
 
-    at_a_time = getattr(encoder, "texts_per_call", _TEXTS_PER_CALL)
-    signature = tf.TensorSpec([None], tf.string)
+
+def _side_by_side(function, texts: Iterable[str | bytes], at_a_time: int):
+    """A function of `[n] string` of some texts at a time, on all cores; yields what it gives as
+    numpy arrays, in the order of the texts."""
+    import tensorflow as tf
+
     batches = tf.data.Dataset.from_generator(
-        lambda: batched(texts, at_a_time), output_signature=signature
+        lambda: batched(texts, at_a_time), output_signature=_some_texts()
     )
     options = tf.data.Options()
     options.deterministic = True
-    encoded = batches.map(encode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-    try:
-        yield from encoded.with_options(options).as_numpy_iterator()
-    except tf.errors.InvalidArgumentError as error:
-        raise DataError(f"The encoder fails for a text: {error.message.splitlines()[0]}") from None
+    found = batches.map(function, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    yield from found.with_options(options).as_numpy_iterator()

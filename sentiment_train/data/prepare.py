@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import filelock
 
 from sentiment_train.data import store as stores
-from sentiment_train.data.encoders import encode_all
+from sentiment_train.data.encoders import Encoding
 from sentiment_train.data.splits import Splits, SplitTexts, split
 from sentiment_train.data.store import EncodedSplit
 from sentiment_train.errors import DataError
@@ -36,7 +36,7 @@ class PreparedData:
     def vectors(self) -> bool:
         """Whether each text is kept as one vector, and not as tokens that are so many."""
         return self.longest == 1 and all(
-            split.tokens.ndim > 1 and split.tokens.size for split in self.splits.values()
+            split.tokens.dtype.kind == "f" for split in self.splits.values()
         )
 
     @property
@@ -106,10 +106,11 @@ def _build(texts: SplitTexts, encoder: Encoder, cache: str, fingerprint: str) ->
     with stores.writing(cache, fingerprint) as directory:
         fitted = encoder.fit(example.text for example in texts.splits["train"])
         fitted.save(str(directory))
+        encode = Encoding(fitted)
         for name, examples in texts.splits.items():
             stores.write_split(
                 directory / name,
-                encode_all(fitted, (example.text for example in examples)),
+                encode(example.text for example in examples),
                 [class_index[example.label] for example in examples],
                 [example.weight for example in examples],
                 [example.text for example in examples],

@@ -24,12 +24,8 @@ class TextRules(Part):
 
     html_breaks: bool = True  # `<br />` separates words; first, while its punctuation is there
     lowercase: Literal["ascii", "unicode", "off"] = "ascii"  # ascii: as TextVectorization does
-    strip_punctuation: bool = True  # removed, not replaced: "don't" becomes "dont"
-    separate_punctuation: bool = False  # if it is not: each mark is a word, as "so!" is two
-
-    def check(self):
-        if self.strip_punctuation and self.separate_punctuation:
-            self.refuse("separate_punctuation", "needs strip_punctuation = False.")
+    # strip: removed, not replaced, "don't" becomes "dont"; separate: a mark is a word, "so!" is two
+    punctuation: Literal["strip", "keep", "separate"] = "strip"
 
     def normalise(self, texts):
         """`[n] string` → `[n] string`. Invalid UTF-8 becomes U+FFFD, so any bytes get an answer."""
@@ -41,9 +37,9 @@ class TextRules(Part):
         if self.lowercase != "off":
             encoding = "utf-8" if self.lowercase == "unicode" else ""
             texts = tf.strings.lower(texts, encoding=encoding)
-        if self.strip_punctuation:
+        if self.punctuation == "strip":
             texts = tf.strings.regex_replace(texts, _PUNCTUATION, "")
-        if self.separate_punctuation:
+        elif self.punctuation == "separate":
             texts = tf.strings.regex_replace(texts, _MARK, r" \1 ")
             texts = tf.strings.regex_replace(texts, _LAST_APOSTROPHES, r" \1\2")
             texts = tf.strings.regex_replace(texts, _FIRST_APOSTROPHES, r"\1\2 ")

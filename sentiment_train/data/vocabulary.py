@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import gin
@@ -29,8 +29,12 @@ class Vocabulary(Part):
         self.require(self.max_size > len(RESERVED), "max_size", "at least 3")
         self.require(self.min_count >= 1, "min_count", "at least 1")
 
-    def learn(self, token_batches: Iterable[Iterable[bytes]]) -> tuple[str, ...]:
+    def learn(
+        self, token_batches: Iterable[Iterable[bytes] | Mapping[bytes, int]]
+    ) -> tuple[str, ...]:
         """The vocabulary in the order of its ids, beginning with padding and unknown.
+
+        A batch is its tokens, or how often it has each of them.
 
         Ties of the count are broken by the bytes of the word, so the result depends on nothing but
         the texts.

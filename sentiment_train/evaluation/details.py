@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from sentiment_train.evaluation.calibration import UNCALIBRATED, Calibration
 from sentiment_train.evaluation.metrics import Predictions
 from sentiment_train.evaluation.significance import effective_examples, wilson_interval
 
 _BINS = 15  # of the calibration error, as in Guo et al. (2017)
 
 
-def details(predictions: Predictions, class_names: tuple[str, ...]) -> dict:
+def details(
+    predictions: Predictions, class_names: tuple[str, ...], calibration: Calibration = UNCALIBRATED
+) -> dict:
     """JSON values. Everything is weighted; a support or a cell of the matrix is a sum of weights.
 
     effective_examples: how many examples of equal weight say as much (`significance`).
@@ -18,7 +21,13 @@ def details(predictions: Predictions, class_names: tuple[str, ...]) -> dict:
     per_class: precision, recall, f1 and support of each class; a division by 0 gives 0.
     confusion: `[classes, classes]`, a row for each true class, a column for each answer.
     auc: area under the ROC curve, for two classes that both occur; else None.
-    calibration_error: see `calibration_error`.
+    calibration_error: see `calibration_error`; of the probabilities with the temperature.
+    calibration_error_uncalibrated: without it.
+    temperature: that the logits are divided by; 1 if there is none.
+    calibrated_loss: cross-entropy with it, in nats.
+
+    Args:
+      predictions: with the logits of the model.
 
     Raises:
       ValueError: if all weights are 0.
@@ -28,6 +37,7 @@ def details(predictions: Predictions, class_names: tuple[str, ...]) -> dict:
     weights, labels = predictions.weights.astype(np.float64), predictions.labels
     if not weights.sum() > 0:
         raise ValueError("all examples of the split have weight 0")
+    calibrated = calibration.applied(predictions)
     probabilities = np.exp(predictions.log_probabilities())
     answers = probabilities.argmax(axis=1)
     examples = effective_examples(weights)
@@ -43,9 +53,10 @@ def details(predictions: Predictions, class_names: tuple[str, ...]) -> dict:
         "per_class": _per_class(labels, answers, weights, class_names),
         "confusion": [[_number(cell) for cell in row] for row in matrix],
         "auc": auc,
-        "calibration_error": calibration_error(
-            probabilities.max(axis=1), answers == labels, weights
-        ),
+        "calibration_error": _calibration_error_of(calibrated),
+        "calibration_error_uncalibrated": _calibration_error_of(predictions),
+        "temperature": calibration.temperature,
+        "calibrated_loss": calibrated.cross_entropy(),
     }
 
 
@@ -64,6 +75,13 @@ def _per_class(labels, answers, weights, class_names) -> dict[str, dict[str, flo
         name: dict(zip(keys, map(_number, values), strict=True))
         for name, values in zip(class_names, np.transpose(columns), strict=True)
     }
+
+
+def _calibration_error_of(predictions: Predictions) -> float:
+    probabilities = np.exp(predictions.log_probabilities())
+    right = probabilities.argmax(axis=1) == predictions.labels
+    weights = predictions.weights.astype(np.float64)
+    return calibration_error(probabilities.max(axis=1), right, weights)
 
 
 def calibration_error(confidences: np.ndarray, right: np.ndarray, weights: np.ndarray) -> float:

@@ -13,7 +13,7 @@ LOWER_IS_BETTER = frozenset({"loss", "perplexity"})
 class Predictions:
     """What a model says of every example of a split."""
 
-    logits: np.ndarray  # [n, 1 or classes] float32; of a language model its [n, 3] sums
+    logits: np.ndarray  # [n, 1 or classes] float32 or float64; of a language model its [n, 3] sums
     labels: np.ndarray  # [n] int32
     weights: np.ndarray  # [n] float32
 
@@ -25,6 +25,11 @@ class Predictions:
         if logits.shape[1] == 1:
             logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
         return log_softmax(logits, axis=1)
+
+    def cross_entropy(self) -> float:
+        """Of the labels, in nats: the mean by weight."""
+        losses = -self.log_probabilities()[np.arange(len(self.labels)), self.labels]
+        return float(np.average(losses, weights=self.weights.astype(np.float64)))
 
 
 def metric_names(class_names: tuple[str, ...]) -> list[str]:
@@ -43,16 +48,13 @@ def measure(predictions: Predictions, class_names: tuple[str, ...]) -> dict[str,
     weights = predictions.weights.astype(np.float64)
     if not weights.sum() > 0:
         raise ValueError("all examples of the split have weight 0")
-    log_probabilities = predictions.log_probabilities()
-    labels = predictions.labels
-    losses = -log_probabilities[np.arange(len(labels)), labels]
-    predicted = log_probabilities.argmax(axis=1)
+    labels, predicted = predictions.labels, predictions.log_probabilities().argmax(axis=1)
     classes = range(len(class_names))
     f1 = f1_score(
         labels, predicted, labels=classes, average=None, sample_weight=weights, zero_division=0.0
     )
     return {
-        "loss": float(np.average(losses, weights=weights)),
+        "loss": predictions.cross_entropy(),
         "accuracy": float(accuracy_score(labels, predicted, sample_weight=weights)),
         "macro_f1": float(np.mean(f1)),
         **{f"f1.{name}": float(value) for name, value in zip(class_names, f1, strict=True)},

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from sentiment_train.data.encoders import padded
+from sentiment_train.export.portions import outputs_of
 from sentiment_train.schema import FittedEncoder
 
 _RESERVED = 2  # padding and unknown, which are no words; `data.vocabulary` says so
@@ -48,9 +49,9 @@ class LanguageServingModule(tf.Module):
 
         A model that reads both ways has two log-probabilities of a text; the mean is given.
         """
-        features = padded(self._encode(text))
-        sums = self.model(features, training=False)
-        loss, tokens = -sums[:, 0] / sums[:, 1], features["lengths"]
+        rows = self._encode(text)
+        sums, tokens = outputs_of(self.model, rows), tf.cast(rows.row_lengths(), tf.int32)
+        loss = -sums[:, 0] / sums[:, 1]
         return {
             "log_probability": -loss * tf.cast(tokens, tf.float32),
             "tokens": tokens,

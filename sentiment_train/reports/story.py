@@ -160,8 +160,25 @@ def _cost(results: dict) -> Block:
         ("examples per second", f"{results['examples_per_second']:,.0f}"),
         ("parameters", f"{results['parameters']:,}"),
         ("replicas", f"{results['replicas']:,}"),
+        *_costs(results),
     ]
     return Table("Cost", ("", "value"), rows)
+
+
+def _costs(results: dict) -> Iterator[tuple[str, str]]:
+    """Rows of what is known; a run of an earlier version has none of it."""
+    shown = {
+        "tokens_per_second": ("tokens per second", "{:,.0f}"),
+        "padding": ("padding, share of the places", "{:.1%}"),
+        "input_wait": ("waiting for input, share of the training", "{:.1%}"),
+        "first_step_seconds": ("seconds to the end of the first step", "{:,.1f}"),
+        "traces": ("graphs made of the step", "{:,}"),
+        "compilations": ("shapes or batch sizes that XLA compiled for", "{:,}"),
+        "peak_memory_bytes": ("bytes of memory, at most", "{:,}"),
+    }
+    for key, (what, form) in shown.items():
+        if results.get(key) is not None:
+            yield what, form.format(results[key])
 
 
 def _baseline(baseline: dict | None) -> Iterator[Block]:

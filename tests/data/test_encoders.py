@@ -69,7 +69,7 @@ def test_a_text_without_words_is_one_unknown(tf):
 
 
 def test_reserved_words_as_literal_text_are_unknown(tf):
-    encoder = WordEncoder(text=TextRules(lowercase="off", strip_punctuation=False)).fit(["a [PAD]"])
+    encoder = WordEncoder(text=TextRules(lowercase="off", punctuation="keep")).fit(["a [PAD]"])
     assert encoder.encode(tf.constant(["[PAD] [UNK] a"])).to_list() == [[1, 1, 2]]
 
 

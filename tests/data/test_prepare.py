@@ -202,7 +202,8 @@ CHANGES = [
     ("encoder", "truncation", "keep_head"),
     ("text", "html_breaks", False),
     ("text", "lowercase", "off"),
-    ("text", "strip_punctuation", False),
+    ("text", "punctuation", "keep"),
+    ("text", "punctuation", "separate"),
     ("vocabulary", "max_size", 19_999),
     ("vocabulary", "min_count", 2),
 ]

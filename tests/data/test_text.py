@@ -5,7 +5,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentiment_train.data.text import TextRules
-from sentiment_train.errors import ConfigError
 
 
 def words(tf, rules, *texts):
@@ -30,14 +29,11 @@ def test_the_default_rules_are_those_of_text_vectorization(tf, reviews):
         ({"html_breaks": False}, [b"dontbr", b"stop", b"\xc3\x84h"]),
         ({"lowercase": "off"}, [b"Dont", b"STOP", b"\xc3\x84H"]),
         ({"lowercase": "unicode"}, [b"dont", b"stop", b"\xc3\xa4h"]),
-        ({"strip_punctuation": False}, [b"don't", b"stop!", b"\xc3\x84h"]),
+        ({"punctuation": "keep"}, [b"don't", b"stop!", b"\xc3\x84h"]),
     ],
 )
 def test_each_step_can_be_switched(tf, options, expected):
     assert words(tf, TextRules(**options), "Don't<br />STOP!\tÄH") == [expected]
-
-
-SEPARATE = {"strip_punctuation": False, "separate_punctuation": True}
 
 
 @pytest.mark.parametrize(
@@ -51,22 +47,21 @@ SEPARATE = {"strip_punctuation": False, "separate_punctuation": True}
     ],
 )
 def test_a_mark_is_a_word_of_its_own_unless_it_is_an_apostrophe_within_one(tf, text, expected):
-    (found,) = words(tf, TextRules(**SEPARATE), text)
+    (found,) = words(tf, TextRules(punctuation="separate"), text)
     assert b" ".join(found).decode() == expected
 
 
 def test_on_real_reviews_separate_marks_are_those_of_a_python_reference(tf, reviews):
     pattern = re.compile(r"\w+(?:'+\w+)*|'+|[^\w\s]")
     ascii_reviews = [text.encode("ascii", "ignore").decode() for text in reviews]
-    found = TextRules(html_breaks=False, **SEPARATE).words(tf.constant(ascii_reviews)).to_list()
+    found = (
+        TextRules(html_breaks=False, punctuation="separate")
+        .words(tf.constant(ascii_reviews))
+        .to_list()
+    )
     assert [[word.decode() for word in text] for text in found] == [
         pattern.findall(text.lower()) for text in ascii_reviews
     ]
-
-
-def test_punctuation_cannot_be_stripped_and_separated():
-    with pytest.raises(ConfigError, match=r"TextRules.separate_punctuation .* strip_punctuation"):
-        TextRules(separate_punctuation=True)
 
 
 @pytest.mark.parametrize("line_break", ["<br>", "<br/>", "<br />", "<BR>", "<Br  />", "<br\n/>"])

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from sentiment_train.export.saved_model import GOLDEN_TEXTS
+from sentiment_train.export.serving import ServingModule
 
 BATCHES = {
     "golden": GOLDEN_TEXTS,
@@ -55,6 +57,22 @@ def test_probabilities_sum_to_1_and_the_label_is_the_likeliest(pair, texts):
     np.testing.assert_allclose(found["probabilities"].sum(axis=1), 1.0, rtol=1e-6)
     labels = [live.class_names[best].encode() for best in expected.argmax(axis=1)]
     assert found["label"].tolist() == labels
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_temperature_divides_the_logits_and_changes_no_label(tf, served, width):
+    live = served(width)
+    plain = live.module.serve(tf.constant(GOLDEN_TEXTS))
+    module = ServingModule(live.model, live.encoder, live.class_names, temperature=2.5)
+    calibrated = module.serve(tf.constant(GOLDEN_TEXTS))
+    logits = calibrated["logits"].numpy()
+    np.testing.assert_allclose(2.5 * logits, plain["logits"], rtol=1e-6)
+    np.testing.assert_allclose(logits, module.expected(plain["logits"].numpy()), rtol=1e-6)
+    both = logits if width == 3 else np.concatenate([0 * logits, logits], axis=1)
+    np.testing.assert_allclose(calibrated["probabilities"], softmax(both, axis=1), rtol=1e-5)
+    assert calibrated["label"].numpy().tolist() == plain["label"].numpy().tolist()
+    nearly_even = calibrated["probabilities"].numpy().max(axis=1)
+    assert (nearly_even < plain["probabilities"].numpy().max(axis=1)).all()
 
 
 def test_no_text_gets_no_answer(pair):

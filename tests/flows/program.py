@@ -115,7 +115,7 @@ class Program:
             values = json.loads(line)
             step = values.pop("step")
             for tag, value in values.items():
-                if not tag.endswith("per_second"):
+                if not tag.endswith(("per_second", "input_wait")):
                     assert (step, tag) not in points
                     points[step, tag] = value
         return points

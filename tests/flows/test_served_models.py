@@ -6,8 +6,13 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
-from program import environment
+from program import Program, environment
+
+from sentiment_train import config
+from sentiment_train.data.prepare import prepare
+from sentiment_train.experiment import Experiment
 
 TEXTS = ["I loved every minute.", "", "dull and far too long", "word " * 2000, "naïve 素晴らしい"]
 
@@ -26,8 +31,9 @@ print(json.dumps([row.tolist() for row in together["probabilities"][:-1]]))
 """
 
 
-@pytest.fixture
-def exported(program):
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, cache):
+    program = Program(tmp_path_factory.mktemp("exported"), cache)
     flags = [
         "--gin_bindings=Experiment.export = True",
         "--gin_bindings=Training.length = '90 steps'",
@@ -35,6 +41,26 @@ def exported(program):
     assert program.finish("run", *flags) == 0, program.log("run")
     assert not (program.folder / "run" / "saved_model.partial").exists()
     return program.folder / "run" / "saved_model"
+
+
+def test_the_exported_probabilities_are_the_calibrated_ones_of_the_results(tf, exported, cache):
+    run = exported.parent
+    results = json.loads((run / "results.json").read_text())
+    found = results["details"]["test"]
+    temperature = results["calibration"]["temperature"]
+    assert found["temperature"] == temperature != 1.0
+    experiment = config.make(Experiment, config.parse([str(run / "config.gin")], []))
+    parts = experiment.source, experiment.splits, experiment.encoder
+    split = prepare(*parts, str(cache), print).splits["test"]
+    model = tf.saved_model.load(str(exported))
+    texts = tf.constant([text.encode() for text in split.texts])
+    answers = model.signatures["serving_default"](text=texts)
+    probabilities = answers["probabilities"].numpy().astype(float)
+    names = [name.decode() for name in answers["label"].numpy()]
+    assert names == [results["classes"][best] for best in probabilities.argmax(axis=1)]
+    of_labels = probabilities[range(len(split)), split.labels]
+    assert -np.log(of_labels).mean() == pytest.approx(found["calibrated_loss"], rel=1e-4)
+    assert found["calibrated_loss"] != pytest.approx(results["test"]["loss"], rel=1e-4)
 
 
 def test_exported_models_answer_the_same_alone_in_a_batch_and_on_the_command_line(

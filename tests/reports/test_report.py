@@ -77,6 +77,24 @@ def test_results_and_screen_have_the_classes_and_the_baseline(finished):
     assert f"report     {folder}/run/report.html\n" in printed
 
 
+def test_a_run_says_what_it_cost(finished):
+    folder, printed = finished
+    found = results_of(folder)
+    assert found["tokens_per_second"] > found["examples_per_second"]
+    assert 0 < found["padding"] < 1
+    assert 0 < found["input_wait"] < 1
+    assert found["first_step_seconds"] > 0
+    assert found["traces"] == found["compilations"] == 1  # one shape, and one graph for any shape
+    assert found["peak_memory_bytes"] > 2**27
+    lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
+    waits = [v["train/input_wait"] for v in map(json.loads, lines) if "train/input_wait" in v]
+    assert len(waits) == 3
+    assert all(0 < wait < 1 for wait in waits)
+    assert f"; first step after {found['first_step_seconds']:.1f} s, " in printed
+    text = (folder / "run" / "report.md").read_text()
+    assert f"| bytes of memory, at most | {found['peak_memory_bytes']:,} |" in text
+
+
 def test_both_reports_tell_all_of_it(finished):
     folder, _ = finished
     results, page = results_of(folder), (folder / "run" / "report.html").read_text()
@@ -125,6 +143,23 @@ def test_a_run_that_was_stopped_before_its_end_gives_the_same_results(finished):
     assert "fitting" not in printed  # the baseline is kept
     assert results_of(folder) == before
     assert (folder / "run" / "report.html").exists()
+
+
+def test_an_evaluation_of_its_own_finds_the_same_temperature(finished):
+    folder, printed = finished
+    calibration = results_of(folder)["calibration"]
+    assert calibration["examples"] == results_of(folder)["validation"]["examples"]
+    temperature = calibration["temperature"]
+    assert temperature != 1.0
+    line = f"calibrated logits are divided by {temperature:.4f}, fitted on"
+    assert line in printed
+    experiment = config.make(Experiment, config.parse([], BINDINGS))
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        jobs.evaluate(experiment, RunDirectory(str(folder / "run")), str(folder / "cache"))
+    assert line in said.getvalue()
+    again = json.loads((folder / "run" / "evaluation.json").read_text())
+    assert again["calibration"] == calibration
+    assert again["details"] == results_of(folder)["details"]
 
 
 def test_what_cannot_be_drawn_is_one_message(tmp_path):
