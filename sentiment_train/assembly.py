@@ -177,6 +177,7 @@ class Assembly:
             self.data.encoder,
             recurrent_loops="served" if served else self.recurrent_loops,
             cores=self.decisions.cores,
+            served=served,
         )
         with scope or contextlib.nullcontext():
             model = self.experiment.model.build(inputs)

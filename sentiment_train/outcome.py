@@ -196,7 +196,7 @@ class Outcome:
         assembly = self.assembly
         live = assembly.logits_of_texts(GOLDEN_TEXTS)
         _ = self.calibration  # asked of every worker
-        values = [weight.numpy() for weight in assembly.model.weights]
+        values = [weight.numpy() for weight in _weights_when_asked(assembly.model)]
         if not assembly.is_chief:
             return
         with assembly.should_stop.at_once("the export"):
@@ -206,7 +206,7 @@ class Outcome:
         """The same by the chief alone.
 
         Args:
-          values: of the model's weights.
+          values: of the model's weights, without those that only training needs.
           live: `[texts, 1 or classes]` the logits of the golden texts.
         """
         from sentiment_train.export.saved_model import export
@@ -231,6 +231,13 @@ class Outcome:
             return ServingModule(model, encoder, names, temperature)
         by_token = getattr(self.assembly.experiment.model, "token_by_token", lambda model: None)
         return LanguageServingModule(model, encoder, by_token(model))
+
+
+def _weights_when_asked(model) -> list:
+    """The weights that the same model has where it is only asked, in the same order."""
+    left_out = [w for layer in model.layers for w in getattr(layer, "only_in_training", ())]
+    left_out = {id(weight) for weight in left_out}
+    return [weight for weight in model.weights if id(weight) not in left_out]
 
 
 def _class_lines(per_class: dict[str, dict]) -> list[str]:

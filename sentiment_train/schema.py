@@ -140,6 +140,7 @@ class ModelInputs:
     encoder: FittedEncoder | None = None  # that makes the features
     recurrent_loops: str = "plain"  # how they are executed, see `layers.recurrence.Recurrence` …
     cores: int = 1  # … and on how many
+    served: bool = False  # whether it will only be asked: what training alone needs may be left out
 
 
 @runtime_checkable
@@ -171,7 +172,8 @@ class ModelConfig(Protocol):
 
         A layer with a method `start_from(examples: TrainingExamples) -> bool` is given the training
         split before the first step of a run, assigns to its variables what it has counted there,
-        and tells whether it did. Weights of another run (`Experiment.init_from`) come after it.
+        and tells whether it did. Weights of another run (`Experiment.init_from`) come after it. The
+        list `only_in_training` of a layer has the weights that it leaves out if `inputs.served`.
         """
 
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sentiment_train.layers.ngram_regression import Regression
+from sentiment_train.layers.ngram_regression import FOLD_PRIME, Regression
 from sentiment_train.schema import TrainingExamples
 
 
@@ -15,56 +15,70 @@ class NGramFeatures(keras.layers.Layer):
 
     Of a token the first id is its word, and the others are n-grams from 1 to `buckets` - 1, or 0
     for none, as `data.ngrams.NGramEncoder` gives them; so padding has none. Its weights come from
-    `start_from`; only the bias goes on learning, where there is a gradient.
+    `start_from`; only the bias goes on learning. While training, a text is answered by the model
+    that was fitted without its fold, so what learns beside this layer sees errors as they will be.
 
     Args:
       outputs: 1 (the log-odds of class 1) or the number of classes, each against the rest.
+      served: whether it will never be trained; the models without a fold are left out then.
     """
 
-    def __init__(self, buckets: int, outputs: int, regression: Regression, **options):
+    def __init__(
+        self, buckets: int, outputs: int, regression: Regression, served: bool = False, **options
+    ):
         super().__init__(dtype="float32", **options)
         self.buckets, self.outputs, self.regression = buckets, outputs, regression
+        self.folds = 0 if served else regression.folds
 
     def build(self, tokens_shape=None):
-        self.table = self.add_weight(  # weights and squares of `Fitted` side by side
-            name="table",
-            shape=(self.buckets, 2 * self.outputs),
-            initializer="zeros",
-            trainable=False,
-        )
+        def constant(name, *shape):
+            return self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False)
+
+        # Weights and squares of `Fitted` side by side.
+        self.table = constant("table", self.buckets, 2 * self.outputs)
         self.bias = self.add_weight(name="bias", shape=(self.outputs,), initializer="zeros")
+        if self.folds:
+            self.held_out = constant("held_out", self.buckets, self.folds * self.outputs)
+            self.held_out_bias = constant("held_out_bias", self.folds, self.outputs)
 
-    def call(self, tokens):
+    @property
+    def only_in_training(self) -> list:
+        """Weights that a model which is only asked does not have."""
+        return [self.held_out, self.held_out_bias] if self.folds else []
+
+    def call(self, tokens, training=False):
         ngrams = tokens[:, :, 1:]
-        rows = tf.gather(self.table.value, ngrams)  # [batch, length, orders, 2 · outputs]
         there = tf.cast(ngrams > 0, tf.float32)[..., None]
-        weights, squares = tf.split(tf.reduce_sum(rows * there, axis=[1, 2]), 2, axis=-1)
-        return self.bias + tf.math.divide_no_nan(weights, tf.sqrt(squares))  # [batch, outputs]
 
-    def compute_output_spec(self, tokens):
+        def summed(table):
+            """`[batch, columns]` over the n-grams of each text."""
+            return tf.reduce_sum(tf.gather(table.value, ngrams) * there, axis=[1, 2])
+
+        weights, squares = tf.split(summed(self.table), 2, axis=-1)
+        bias = self.bias
+        if training and self.folds:
+            fold = tf.reduce_sum(ngrams % FOLD_PRIME, axis=[1, 2]) % self.folds  # [batch]
+            of_folds = tf.reshape(summed(self.held_out), [-1, self.folds, self.outputs])
+            weights = tf.gather(of_folds, fold, batch_dims=1)
+            bias += tf.gather(self.held_out_bias.value, fold)
+        return bias + tf.math.divide_no_nan(weights, tf.sqrt(squares))  # [batch, outputs]
+
+    def compute_output_spec(self, tokens, training=False):
         return keras.KerasTensor([tokens.shape[0], self.outputs], "float32")
 
     def start_from(self, examples: TrainingExamples) -> bool:
-        """Fits the regression to the training texts."""
+        """Fits the regressions to the training texts."""
         first = examples.num_classes - self.outputs
-        classes = list(range(first, examples.num_classes))
-        fitted = self.regression.fit(examples, self.buckets, classes)
-        columns = [one.weights for one in fitted] + [one.squares for one in fitted]
+        fitted = self.regression.fit(
+            examples, self.buckets, list(range(first, examples.num_classes))
+        )
+        columns = [one.of_all.weights for one in fitted] + [one.squares for one in fitted]
         self.table.assign(np.stack(columns, axis=1))
-        self.bias.assign([one.bias for one in fitted])
+        biases = np.array([one.of_all.bias for one in fitted])
+        self.bias.assign(biases)
+        by_fold = [[one.without_fold[fold] for one in fitted] for fold in range(self.folds)]
+        columns = [model.weights for models in by_fold for model in models]
+        self.held_out.assign(np.stack(columns, axis=1))
+        # Added to the bias, which moves while training.
+        self.held_out_bias.assign([[model.bias for model in models] for models in by_fold] - biases)
         return True
-
-
-class AddedWhenAsked(keras.layers.Layer):
-    """logits and further logits, both `[batch, outputs] float32` → while training the first ones
-    alone, else their sum, in which the further ones count `strength` times."""
-
-    def __init__(self, strength: float, **options):
-        super().__init__(dtype="float32", **options)
-        self.strength = strength
-
-    def call(self, logits, further, training=False):
-        return logits if training else logits + self.strength * further
-
-    def compute_output_spec(self, logits, further, training=False):
-        return keras.KerasTensor(logits.shape, "float32")

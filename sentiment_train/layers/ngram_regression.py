@@ -7,11 +7,16 @@ each n-gram and the weights of the texts in the sums,
     p = α + Σ f over the class,   q = α + Σ f over the others,   r = log((p / ‖p‖₁) / (q / ‖q‖₁))
 
 A text is r ∘ f, divided by its length ‖r ∘ f‖₂, so that long and short texts weigh the same.
+
+Such a model knows the texts that it was fitted to by heart. What learns beside it must see its
+answers to texts that it does not know (Wolpert 1992, "Stacked Generalization"): so the texts are
+dealt into folds, and for each fold there is another model, fitted to the texts of all others.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,27 +24,44 @@ from sentiment_train.schema import TrainingExamples
 
 _ITERATIONS = 100  # of L-BFGS, at most
 _MOST_TOKENS = 20_000_000  # that are fitted to, of evenly spread texts; some 3 GB of memory
+FOLD_PRIME = 8191  # see `folds_of`; the sum of a text's n-grams modulo this fits into int32
+
+
+@dataclass(frozen=True)
+class Linear:
+    """log-odds of a text = bias + Σ weights · f / √(Σ squares · f), with weights `[buckets]`."""
+
+    weights: np.ndarray
+    bias: float
+
+    def placed(self, places: np.ndarray, buckets: int) -> Linear:
+        """With the weights in their places among all buckets."""
+        return Linear(_placed(self.weights, places, buckets), self.bias)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """log-odds of a text = bias + Σ weights · f / √(Σ squares · f), each `[buckets] float32`.
+    """One class against the rest; all are 0 of n-grams that too few texts have, and of bucket 0."""
 
-    Both are 0 of what too few texts have, and of bucket 0, which is no n-gram.
-    """
+    squares: np.ndarray  # [buckets]: r² of all texts, in all models
+    of_all: Linear
+    without_fold: list[Linear]
 
-    weights: np.ndarray
-    squares: np.ndarray
-    bias: float
+    def placed(self, places: np.ndarray, buckets: int) -> Fitted:
+        """With the numbers of n-grams in their places among all buckets."""
+        without_fold = [linear.placed(places, buckets) for linear in self.without_fold]
+        squares = _placed(self.squares, places, buckets)
+        return Fitted(squares, self.of_all.placed(places, buckets), without_fold)
 
 
 @dataclass(frozen=True)
 class Regression:
-    """What is fitted, one class against the rest."""
+    """How it is fitted."""
 
     smoothing: float  # α
     least_texts: int  # an n-gram of fewer training texts is left out
     inverse_penalty: float  # C of the L2 penalty
+    folds: int
 
     def fit(self, examples: TrainingExamples, buckets: int, classes: list[int]) -> list[Fitted]:
         """For each of some classes, how it is told from all others.
@@ -52,30 +74,69 @@ class Regression:
 
         rows = _spread(examples)
         features = presence(examples, rows, buckets)
-        texts = np.bincount(features.indices, minlength=buckets)  # that have an n-gram
-        kept = np.flatnonzero(texts >= self.least_texts)
+        of_fold = folds_of(features, self.folds)
+        having = np.bincount(features.indices, minlength=buckets)  # texts, of each n-gram
+        kept = np.flatnonzero(having >= self.least_texts)
         features = features[:, kept]
         labels, weights = examples.labels[rows], examples.weights[rows].astype(np.float64)
-        # More threads would have nothing to do in sparse products, and wait for each other.
-        with threadpool_limits(1):
-            return [self._fit_one(features, labels == of, weights, kept, buckets) for of in classes]
+        with threadpool_limits(1):  # more would have nothing to do in sparse products, and wait
+            return [
+                self._fit_class(_Texts(features, labels == of, weights), of_fold).placed(
+                    kept, buckets
+                )
+                for of in classes
+            ]
 
-    def _fit_one(self, features, inside, weights, kept, buckets: int) -> Fitted:
+    def _fit_class(self, texts: _Texts, of_fold: np.ndarray) -> Fitted:
+        squares = np.square(texts.ratios(self.smoothing))
+        texts = texts.of_length_one(squares)
+        others = (texts.chosen(of_fold != fold) for fold in range(self.folds))
+        return Fitted(squares, self._fit_some(texts), [self._fit_some(some) for some in others])
+
+    def _fit_some(self, texts: _Texts) -> Linear:
+        """Of the kept n-grams."""
         import scipy.sparse
         from sklearn.linear_model import LogisticRegression
 
-        table, squares = np.zeros(buckets, np.float32), np.zeros(buckets, np.float32)
-        if inside.all() or not inside.any() or not len(kept):
-            return Fitted(table, squares, 0.0)
-        ratios = log_count_ratios(features, inside, weights, self.smoothing).astype(np.float32)
-        squares[kept] = np.square(ratios)
-        lengths = np.sqrt(features @ squares[kept])
-        scales = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-        features = scipy.sparse.diags_array(scales) @ features @ scipy.sparse.diags_array(ratios)
+        if texts.inside.all() or not texts.inside.any() or not texts.features.shape[1]:
+            return Linear(np.zeros(texts.features.shape[1]), 0.0)
+        ratios = texts.ratios(self.smoothing).astype(np.float32)
         model = LogisticRegression(C=self.inverse_penalty, max_iter=_ITERATIONS)
-        model.fit(features.tocsr(), inside, sample_weight=weights)
-        table[kept] = ratios * model.coef_[0]
-        return Fitted(table, squares, float(model.intercept_[0]))
+        scaled = (texts.normalised @ scipy.sparse.diags_array(ratios)).tocsr()
+        model.fit(scaled, texts.inside, sample_weight=texts.weights)
+        return Linear(ratios * model.coef_[0], float(model.intercept_[0]))
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Texts and whether they are of a class; features are sparse, `[texts, kept n-grams]`."""
+
+    features: Any  # 1 or 0
+    inside: np.ndarray  # [texts] bool
+    weights: np.ndarray  # [texts]
+    normalised: Any = None  # the features, each divided by the length of its text
+
+    def ratios(self, smoothing: float) -> np.ndarray:
+        return log_count_ratios(self.features, self.inside, self.weights, smoothing)
+
+    def of_length_one(self, squares: np.ndarray) -> _Texts:
+        import scipy.sparse
+
+        lengths = np.sqrt(self.features @ squares)
+        scales = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        normalised = (scipy.sparse.diags_array(scales.astype(np.float32)) @ self.features).tocsr()
+        return _Texts(self.features, self.inside, self.weights, normalised)
+
+    def chosen(self, mask: np.ndarray) -> _Texts:
+        parts = (self.features, self.inside, self.weights, self.normalised)
+        return _Texts(*(part[mask] for part in parts))
+
+
+def _placed(values: np.ndarray, places: np.ndarray, buckets: int) -> np.ndarray:
+    """`[places]` values in their places, `[buckets] float32`; the others are 0."""
+    table = np.zeros(buckets, np.float32)
+    table[places] = values
+    return table
 
 
 def _spread(examples: TrainingExamples) -> np.ndarray:
@@ -99,6 +160,21 @@ def presence(examples: TrainingExamples, rows: np.ndarray, buckets: int):
     begins = np.concatenate([[0], np.cumsum(counts[rows])])
     ones = np.ones(len(columns), np.float32)
     return scipy.sparse.csr_array((ones, columns, begins), shape=(len(rows), buckets))
+
+
+def folds_of(features, folds: int) -> np.ndarray:
+    """`[texts]` from 0 to `folds` - 1: (Σ n-gram mod `FOLD_PRIME`) mod `folds` of each text.
+
+    So a text tells its fold by itself, wherever it is met.
+
+    Args:
+      features: of `presence`.
+    """
+    import scipy.sparse
+
+    digits = (features.indices % FOLD_PRIME).astype(np.int64)
+    parts = (digits, features.indices, features.indptr)
+    return scipy.sparse.csr_array(parts, shape=features.shape).sum(axis=1) % folds
 
 
 def log_count_ratios(features, inside: np.ndarray, weights: np.ndarray, smoothing: float):

@@ -30,20 +30,22 @@ class NGrams(Part):
     inverse_penalty: float = 64.0  # C of the L2 penalty
     smoothing: float = 1.0  # of the counts
     least_texts: int = 3  # an n-gram of fewer training texts is left out
-    strength: float = 1.0  # how many times its logits count
+    folds: int = 5  # while training, a text is answered by a model without its fold of the texts
 
     def check(self):
-        for name in ("inverse_penalty", "smoothing", "strength"):
+        for name in ("inverse_penalty", "smoothing"):
             self.require(getattr(self, name) > 0, name, "above 0")
         self.require(self.least_texts >= 1, "least_texts", "at least 1")
+        self.require(2 <= self.folds <= 100, "folds", "2 to 100")
 
-    def logits(self, tokens, buckets: int, outputs: int):
+    def logits(self, tokens, inputs: ModelInputs, outputs: int):
         """Keras tensor `[batch, length, 1 + orders] int32` → `[batch, outputs] float32`."""
         from sentiment_train.layers.ngram_features import NGramFeatures
         from sentiment_train.layers.ngram_regression import Regression
 
-        regression = Regression(self.smoothing, self.least_texts, self.inverse_penalty)
-        return NGramFeatures(buckets, outputs, regression, name="wide")(tokens)
+        settings = (self.smoothing, self.least_texts, self.inverse_penalty, self.folds)
+        buckets, regression = inputs.encoder.buckets, Regression(*settings)
+        return NGramFeatures(buckets, outputs, regression, inputs.served, name="wide")(tokens)
 
 
 @gin.configurable
@@ -51,10 +53,10 @@ class NGrams(Part):
 class WideAndDeep(Part):
     """The sum of the logits of a linear model over n-grams and of a network over words.
 
-    The wide model knows from the first step which words, pairs and triples go with which class, and
-    knows the training texts by heart: trained on the sum, the network would find nothing left to
-    learn. So it is trained alone, and they are added when the model is asked (as in the ensemble of
-    Mesnil et al. 2015). A sum trained together is that of Cheng et al. 2016.
+    The wide model knows from the first step which words, pairs and triples go with which class; the
+    network learns what is missing (Cheng et al. 2016 train both together). It would find nothing
+    missing in the texts that the wide model was fitted to, so for each of them it sees the answer
+    of one that was fitted without it.
 
     `parts` leaves one of them out, to see what it is worth; data and batches stay the same. Of the
     wide model alone a training moves only the bias.
@@ -82,16 +84,14 @@ class WideAndDeep(Part):
         """
         import keras
 
-        from sentiment_train.layers.ngram_features import AddedWhenAsked
-
-        features, buckets = feature_inputs(inputs.encoder), inputs.encoder.buckets
+        features = feature_inputs(inputs.encoder)
         tokens, lengths = features["tokens"], features["lengths"]
         outputs = 1 if inputs.num_classes == 2 else inputs.num_classes
         if self.parts == "wide":
-            logits = self.wide.logits(tokens, buckets, outputs)
+            logits = self.wide.logits(tokens, inputs, outputs)
         else:
             logits = self.deep.logits(tokens[:, :, 0], lengths, inputs)
         if self.parts == "both":
-            wide = self.wide.logits(tokens, buckets, logits.shape[-1])
-            logits = AddedWhenAsked(self.wide.strength, name="sum")(logits, wide)
+            wide = self.wide.logits(tokens, inputs, logits.shape[-1])
+            logits = keras.layers.Add(name="sum", dtype="float32")([logits, wide])
         return keras.Model(features, logits, name="wide_and_deep")

@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 
 from sentiment_train.layers import ngram_regression
-from sentiment_train.layers.ngram_features import AddedWhenAsked, NGramFeatures
-from sentiment_train.layers.ngram_regression import Regression, log_count_ratios, presence
+from sentiment_train.layers.ngram_features import NGramFeatures
+from sentiment_train.layers.ngram_regression import (
+    Regression,
+    folds_of,
+    log_count_ratios,
+    presence,
+)
 from sentiment_train.schema import TrainingExamples
 
-BUCKETS, ORDERS, TEXTS = 60, 2, 50
+BUCKETS, ORDERS, TEXTS, FOLDS = 60, 2, 50, 3
 
 
 def random_examples(classes=2, trained=range(TEXTS), seed=0) -> TrainingExamples:
@@ -46,11 +51,12 @@ def dense(examples) -> np.ndarray:
     return table
 
 
-def logits(fitted, table) -> np.ndarray:
+def logits(fitted, table, fold=None) -> np.ndarray:
     """As `Fitted` says, of dense texts."""
     lengths = np.sqrt(table @ fitted.squares)
     safe = np.where(lengths > 0, lengths, 1.0)
-    return fitted.bias + table @ fitted.weights / safe
+    linear = fitted.of_all if fold is None else fitted.without_fold[fold]
+    return linear.bias + table @ linear.weights / safe
 
 
 def test_presence_has_a_one_for_each_ngram_of_the_chosen_texts():
@@ -78,7 +84,7 @@ def test_it_is_the_regression_of_scikit_learn_on_weighted_texts_of_length_one(cl
 
     examples = random_examples(classes, trained=range(1, TEXTS - 5))
     rows, table = examples.rows, dense(examples)
-    fitted = Regression(1.0, 4, 2.0).fit(examples, BUCKETS, list(range(classes)))
+    fitted = Regression(1.0, 4, 2.0, FOLDS).fit(examples, BUCKETS, list(range(classes)))
     kept = table[rows].sum(axis=0) >= 4
     assert 10 < kept.sum() < BUCKETS - 1
     for of, one in enumerate(fitted):
@@ -89,7 +95,7 @@ def test_it_is_the_regression_of_scikit_learn_on_weighted_texts_of_length_one(cl
         reference = LogisticRegression(C=2.0).fit(features[rows], inside, sample_weight=weights)
         expected = reference.decision_function(features)
         np.testing.assert_allclose(logits(one, table), expected, atol=2e-3)
-        assert not one.weights[~kept].any()
+        assert not one.of_all.weights[~kept].any()
         assert not one.squares[~kept].any()
 
 
@@ -99,9 +105,10 @@ def test_texts_without_weight_and_texts_that_are_not_trained_on_change_nothing()
     some = dataclasses.replace(examples, rows=rows)
     weights = np.where(np.isin(np.arange(TEXTS), rows), examples.weights, np.float32(0))
     weightless = dataclasses.replace(examples, weights=weights)
-    ours, theirs = (Regression(1.0, 2, 1.0).fit(e, BUCKETS, [1])[0] for e in (some, weightless))
-    np.testing.assert_array_equal(ours.weights, theirs.weights)
-    assert ours.bias == theirs.bias
+    regression = Regression(1.0, 2, 1.0, FOLDS)
+    (ours,), (theirs,) = (regression.fit(e, BUCKETS, [1]) for e in (some, weightless))
+    np.testing.assert_array_equal(ours.of_all.weights, theirs.of_all.weights)
+    assert ours.of_all.bias == theirs.of_all.bias
 
 
 def test_of_very_many_tokens_evenly_spread_texts_are_fitted_to(monkeypatch):
@@ -109,7 +116,7 @@ def test_of_very_many_tokens_evenly_spread_texts_are_fitted_to(monkeypatch):
     few = dataclasses.replace(examples, rows=np.array([0, 24, 49]))
     lengths = np.diff(examples.offsets)
     monkeypatch.setattr(ngram_regression, "_MOST_TOKENS", int(lengths.sum() * 3.5 / TEXTS))
-    ours, theirs = (Regression(1.0, 1, 1.0).fit(e, BUCKETS, [1])[0] for e in (examples, few))
+    ours, theirs = (Regression(1.0, 1, 1.0, FOLDS).fit(e, BUCKETS, [1])[0] for e in (examples, few))
     np.testing.assert_array_equal(ours.squares, theirs.squares)
 
 
@@ -117,9 +124,10 @@ def test_of_very_many_tokens_evenly_spread_texts_are_fitted_to(monkeypatch):
 def test_where_there_is_nothing_to_tell_apart_all_weights_are_zero(labels):
     examples = random_examples()
     examples = dataclasses.replace(examples, labels=np.full(TEXTS, labels, np.int32))
-    (fitted,) = Regression(1.0, 1, 1.0).fit(examples, BUCKETS, [1])
-    assert not fitted.weights.any()
-    assert fitted.bias == 0.0
+    (fitted,) = Regression(1.0, 1, 1.0, FOLDS).fit(examples, BUCKETS, [1])
+    for linear in (fitted.of_all, *fitted.without_fold):
+        assert not linear.weights.any()
+        assert linear.bias == 0.0
 
 
 @pytest.mark.parametrize("classes, outputs", [(2, 1), (2, 2), (3, 3)])
@@ -127,7 +135,7 @@ def test_the_layer_answers_as_the_regression_whatever_the_padding(tf, classes, o
     examples = random_examples(classes)
     layer = layer_of(examples, outputs)
     of = range(classes - outputs, classes)
-    fitted = Regression(1.0, 2, 4.0).fit(examples, BUCKETS, list(of))
+    fitted = Regression(1.0, 2, 4.0, FOLDS).fit(examples, BUCKETS, list(of))
     expected = np.stack([logits(one, dense(examples)) for one in fitted], axis=1)
     for places in (12, 17):
         np.testing.assert_allclose(layer(padded(examples, places)), expected, atol=1e-5)
@@ -151,15 +159,58 @@ def test_it_stays_float32_and_compiles(tf):
     np.testing.assert_allclose(compiled, plain, atol=1e-5)
 
 
-def test_further_logits_are_added_only_when_it_answers(tf):
-    layer = AddedWhenAsked(0.5)
-    logits, further = tf.constant([[1.0], [2.0]]), tf.constant([[4.0], [-4.0]])
-    np.testing.assert_array_equal(layer(logits, further), [[3.0], [0.0]])
-    np.testing.assert_array_equal(layer(logits, further, training=True), logits)
+def test_a_text_tells_its_fold_by_itself():
+    examples = random_examples()
+    table = dense(examples)
+    folds = folds_of(presence(examples, np.arange(TEXTS), BUCKETS), FOLDS)
+    np.testing.assert_array_equal(folds, (table @ np.arange(BUCKETS)) % FOLDS)
+    assert set(folds) == set(range(FOLDS))
+
+
+def test_what_is_held_out_was_not_fitted_to():
+    """Other labels of a fold change the models of all other folds, and not its own."""
+    examples = random_examples()
+    folds = folds_of(presence(examples, np.arange(TEXTS), BUCKETS), FOLDS)
+    other = dataclasses.replace(
+        examples, labels=np.where(folds == 1, 1 - examples.labels, examples.labels)
+    )
+    regression = Regression(1.0, 1, 1.0, FOLDS)
+    (ours,), (theirs,) = (regression.fit(e, BUCKETS, [1]) for e in (examples, other))
+    # The lengths of texts are those of all, so they change a little.
+    distance = [
+        np.abs(a.weights - b.weights).max() / np.abs(a.weights).max()
+        for a, b in zip(ours.without_fold, theirs.without_fold, strict=True)
+    ]
+    assert distance[1] < 0.5 * min(distance[0], distance[2])
+
+
+@pytest.mark.parametrize("classes, outputs", [(2, 1), (3, 3)])
+def test_while_training_a_text_is_answered_without_its_fold(tf, classes, outputs):
+    examples = random_examples(classes)
+    layer, table = layer_of(examples, outputs), dense(examples)
+    folds = folds_of(presence(examples, np.arange(TEXTS), BUCKETS), FOLDS)
+    of = range(classes - outputs, classes)
+    fitted = Regression(1.0, 2, 4.0, FOLDS).fit(examples, BUCKETS, list(of))
+    by_fold = np.array([[logits(one, table, fold) for one in fitted] for fold in range(FOLDS)])
+    expected = by_fold[folds, :, np.arange(TEXTS)]
+    for places in (12, 17):
+        found = layer(padded(examples, places), training=True)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_where_it_is_only_asked_there_is_nothing_of_folds(tf):
+    layer, served = (
+        layer_of(examples := random_examples(), 1),
+        NGramFeatures(BUCKETS, 1, Regression(1.0, 2, 4.0, FOLDS), served=True),
+    )
+    served.build()
+    left_out = {id(weight) for weight in layer.only_in_training}
+    served.set_weights([w.numpy() for w in layer.weights if id(w) not in left_out])
+    np.testing.assert_array_equal(served(padded(examples, 12)), layer(padded(examples, 12)))
 
 
 def layer_of(examples, outputs) -> NGramFeatures:
-    layer = NGramFeatures(BUCKETS, outputs, Regression(1.0, 2, 4.0))
+    layer = NGramFeatures(BUCKETS, outputs, Regression(1.0, 2, 4.0, FOLDS))
     layer.build([None, None, 1 + ORDERS])
     assert layer.start_from(examples)
     return layer
