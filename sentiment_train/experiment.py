@@ -118,9 +118,10 @@ class Experiment(Part):
     def _check_that_something_is_left_out(self):
         above, cut = self.buckets.leave_out_above, getattr(self.encoder, "max_length", None)
         if above is not None and cut is not None and cut <= above:
+            cutting = getattr(self.encoder, "words", self.encoder)
             self.buckets.refuse(
                 "leave_out_above",
-                f"leaves nothing out: {type(self.encoder).__name__} cuts every text to {cut} tokens"
+                f"leaves nothing out: {type(cutting).__name__} cuts every text to {cut} tokens"
                 " first. Set its max_length = None, or higher.",
             )
 

@@ -27,8 +27,12 @@ def write_error(text: str) -> None:
 
 def import_tensorflow() -> None:
     """Imports TensorFlow; what it writes to stderr meanwhile is shown only if it fails."""
-    if "tensorflow" in sys.modules or _users_level is not None:
-        return  # loaded, or the user has said how much they want to read
+    if _users_level is not None:  # how much they want to read
+        import tensorflow
+
+        return
+    if "tensorflow" in sys.modules:
+        return
     global _stderr
     sys.stderr.flush()
     stderr = _stderr = os.dup(2)

@@ -136,7 +136,8 @@ class Run:
         layers = assembly.model._flatten_layers()
         loops = {getattr(layer, "loops", None) for layer in layers}
         compiled_for = batch_size if "compiled_parts" in loops else None
-        if assembly.decisions.jit_compile or "compiled" in loops:
+        on_a_tpu = assembly.devices.kind == "tpu"
+        if assembly.decisions.jit_compile or on_a_tpu or "compiled" in loops:
             compiled_for = shape
         traces = lambda: sum(step.experimental_get_tracing_count() for step in steps)  # noqa: E731
         return Meter(self.started, traces, compiled_for)

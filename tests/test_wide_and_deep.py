@@ -206,10 +206,23 @@ def test_every_model_of_words_can_be_the_deep_one(assemble, deep):
 
 def test_its_words_can_be_perturbed_if_those_of_the_network_can():
     normalized = "GatedConvolutionClassifier.normalized_embedding = True"
-    for parts, expected in (("both", True), ("deep", True), ("wide", False)):
+    for parts, expected in (("both", True), ("deep", True), ("wide", None)):
         model = make(normalized, f"WideAndDeep.parts = '{parts}'").model
-        assert model.normalized_embedding == expected
-    assert not make().model.normalized_embedding
+        assert model.normalized_embedding is expected
+    assert make().model.normalized_embedding is False
+
+
+def test_a_network_that_sees_padding_is_not_exported():
+    without = [b for b in SMALL if not b.startswith("GatedConvolution")]
+    padded = ["WideAndDeep.deep = @RecurrentClassifier()", "RecurrentClassifier.masked = False"]
+    with pytest.raises(ConfigError, match="sees padding"):
+        config.make(Experiment, config.parse([], [*without, *padded]))
+
+
+def test_a_regulariser_names_the_network_that_it_needs():
+    adversarial = ["Experiment.loss = @CrossEntropy()", "CrossEntropy.regulariser = @Adversarial()"]
+    with pytest.raises(ConfigError, match="in GatedConvolutionClassifier: normalized_embedding"):
+        make(*adversarial)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +234,7 @@ def test_its_words_can_be_perturbed_if_those_of_the_network_can():
         ("NGrams.least_texts = 0", "NGrams.least_texts = 0 .* at least 1"),
         ("WideAndDeep.parts = 'none'", "WideAndDeep.parts = 'none'"),
         ("WideAndDeep.deep = @LanguageModel()", "WideAndDeep.deep"),
+        ("WideAndDeep.deep = @NGrams()", "WideAndDeep.deep"),
         ("Experiment.encoder = @WordEncoder()", "WideAndDeep brings its own"),
     ],
 )

@@ -45,7 +45,7 @@ class Fed(NamedTuple):
     # Of one planned batch, distributed over the replicas; or, for calls of several steps, this
     # worker's rows, leaves `[steps per call, rows, …]`, of which the first ones are planned.
     batch: Batch
-    planned: tuple[PlannedBatch, ...]  # or others that know `examples`, `tokens` and `places`
+    planned: tuple[PlannedBatch, ...]  # or others that know examples, tokens, places, length
     ends_epoch: bool
     stream_position: int = 0  # where a stream of shards would go on; see `data.streaming`
 

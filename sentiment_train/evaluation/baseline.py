@@ -113,8 +113,8 @@ def _spread(rows: np.ndarray, most: int) -> np.ndarray:
 
 
 def source_code() -> str:
-    """Of this module: what is kept of a baseline is of no use once it has changed."""
-    return inspect.getsource(inspect.getmodule(source_code))
+    """What is kept of a baseline is of no use once this module or its ratios have changed."""
+    return "".join(map(inspect.getsource, (inspect.getmodule(source_code), log_count_ratios)))
 
 
 def _text(split: EncodedSplit, row: int) -> str:

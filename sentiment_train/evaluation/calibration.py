@@ -89,7 +89,10 @@ class TemperatureScaling(Part):
         found = minimize_scalar(cross_entropy, bounds=bounds, method="bounded")
         temperature = float(np.exp(found.x))
         if temperature < 1.01 * _LOWEST:
-            why = f"all answers on the {examples:,} validation examples are right, or nearly so"
+            why = (
+                f"the more the logits count, the better on {examples:,} validation examples: the"
+                " answers are nearly all right, or the logits very small"
+            )
             return Calibration(examples=examples, none_because=why)
         if temperature > 0.99 * _HIGHEST:
             why = "the probabilities of validation say nothing of what is right"

@@ -72,13 +72,16 @@ class NGramFeatures(keras.layers.Layer):
         fitted = self.regression.fit(
             examples, self.buckets, list(range(first, examples.num_classes))
         )
-        columns = [one.of_all.weights for one in fitted] + [one.squares for one in fitted]
-        self.table.assign(np.stack(columns, axis=1))
-        biases = np.array([one.of_all.bias for one in fitted])
+        # Two classes with a logit each tell the same twice; the difference is to be the log-odds.
+        share = 0.5 if self.outputs == examples.num_classes == 2 else 1.0
+        weights = [share * one.of_all.weights for one in fitted]
+        self.table.assign(np.stack(weights + [one.squares for one in fitted], axis=1))
+        biases = share * np.array([one.of_all.bias for one in fitted])
         self.bias.assign(biases)
         by_fold = [[one.without_fold[fold] for one in fitted] for fold in range(self.folds)]
-        columns = [model.weights for models in by_fold for model in models]
-        self.held_out.assign(np.stack(columns, axis=1))
+        weights = [share * model.weights for models in by_fold for model in models]
+        self.held_out.assign(np.stack(weights, axis=1))
         # Added to the bias, which moves while training.
-        self.held_out_bias.assign([[model.bias for model in models] for models in by_fold] - biases)
+        held_out = share * np.array([[model.bias for model in models] for models in by_fold])
+        self.held_out_bias.assign(held_out - biases)
         return True

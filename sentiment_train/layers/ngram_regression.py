@@ -99,7 +99,7 @@ class Regression:
         from sklearn.linear_model import LogisticRegression
 
         if texts.inside.all() or not texts.inside.any() or not texts.features.shape[1]:
-            return Linear(np.zeros(texts.features.shape[1]), 0.0)
+            return Linear(np.zeros(texts.features.shape[1]), texts.log_odds(self.smoothing))
         ratios = texts.ratios(self.smoothing).astype(np.float32)
         model = LogisticRegression(C=self.inverse_penalty, max_iter=_ITERATIONS)
         scaled = (texts.normalised @ scipy.sparse.diags_array(ratios)).tocsr()
@@ -118,6 +118,11 @@ class _Texts:
 
     def ratios(self, smoothing: float) -> np.ndarray:
         return log_count_ratios(self.features, self.inside, self.weights, smoothing)
+
+    def log_odds(self, smoothing: float) -> float:
+        """Of the class, whatever the text; finite also if there are only texts of one side."""
+        of_class, others = (self.weights[side].sum() for side in (self.inside, ~self.inside))
+        return float(np.log((smoothing + of_class) / (smoothing + others)))
 
     def of_length_one(self, squares: np.ndarray) -> _Texts:
         import scipy.sparse

@@ -38,7 +38,7 @@ class NGrams(Part):
         self.require(self.least_texts >= 1, "least_texts", "at least 1")
         self.require(2 <= self.folds <= 100, "folds", "2 to 100")
 
-    def logits(self, tokens, inputs: ModelInputs, outputs: int):
+    def logits_of_ngrams(self, tokens, inputs: ModelInputs, outputs: int):
         """Keras tensor `[batch, length, 1 + orders] int32` → `[batch, outputs] float32`."""
         from sentiment_train.layers.ngram_features import NGramFeatures
         from sentiment_train.layers.ngram_regression import Regression
@@ -67,9 +67,14 @@ class WideAndDeep(Part):
     parts: Literal["both", "deep", "wide"] = "both"
 
     @property
-    def normalized_embedding(self) -> bool:
-        """Whether the network can be trained against perturbations of its words."""
-        return self.parts != "wide" and getattr(self.deep, "normalized_embedding", False)
+    def normalized_embedding(self) -> bool | None:
+        """Whether the network can be trained against moved words; None if it has no words."""
+        return None if self.parts == "wide" else getattr(self.deep, "normalized_embedding", None)
+
+    @property
+    def depends_on_padding(self) -> bool:
+        """Whether an answer depends on the other texts of the batch, by how long they are."""
+        return self.parts != "wide" and getattr(self.deep, "depends_on_padding", False)
 
     def text_encoder(self):
         """What the experiment encodes the texts with."""
@@ -88,10 +93,10 @@ class WideAndDeep(Part):
         tokens, lengths = features["tokens"], features["lengths"]
         outputs = 1 if inputs.num_classes == 2 else inputs.num_classes
         if self.parts == "wide":
-            logits = self.wide.logits(tokens, inputs, outputs)
+            logits = self.wide.logits_of_ngrams(tokens, inputs, outputs)
         else:
             logits = self.deep.logits(tokens[:, :, 0], lengths, inputs)
         if self.parts == "both":
-            wide = self.wide.logits(tokens, inputs, logits.shape[-1])
+            wide = self.wide.logits_of_ngrams(tokens, inputs, logits.shape[-1])
             logits = keras.layers.Add(name="sum", dtype="float32")([logits, wide])
         return keras.Model(features, logits, name="wide_and_deep")

@@ -34,7 +34,8 @@ class _Perturbing(Part):
 
     def check_model(self, model) -> None:
         """Raises ConfigError unless the word vectors of a model config are normalised."""
-        mine, name = type(self).__name__, type(model).__name__
+        # Of a wide and deep model it is the deep one that has words.
+        mine, name = type(self).__name__, type(getattr(model, "deep", model)).__name__
         normalized = getattr(model, "normalized_embedding", None)
         if normalized is None:
             raise ConfigError(

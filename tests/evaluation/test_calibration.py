@@ -98,7 +98,7 @@ def test_where_nothing_is_wrong_or_nothing_is_right_there_is_none():
     p = sampled(2, 3.0, 300)
     answers = p.logits.argmax(axis=1).astype(np.int32)
     all_right = Predictions(p.logits, answers, p.weights)
-    assert "are right, or nearly so" in fit(all_right).none_because
+    assert "nearly all right, or the logits very small" in fit(all_right).none_because
     all_wrong = Predictions(p.logits, 1 - answers, p.weights)
     assert "say nothing" in fit(all_wrong).none_because
     assert fit(all_right).temperature == fit(all_wrong).temperature == 1.0

@@ -127,10 +127,10 @@ def test_where_there_is_nothing_to_tell_apart_all_weights_are_zero(labels):
     (fitted,) = Regression(1.0, 1, 1.0, FOLDS).fit(examples, BUCKETS, [1])
     for linear in (fitted.of_all, *fitted.without_fold):
         assert not linear.weights.any()
-        assert linear.bias == 0.0
+        assert np.sign(linear.bias) == 2 * labels - 1
 
 
-@pytest.mark.parametrize("classes, outputs", [(2, 1), (2, 2), (3, 3)])
+@pytest.mark.parametrize("classes, outputs", [(2, 1), (3, 3)])
 def test_the_layer_answers_as_the_regression_whatever_the_padding(tf, classes, outputs):
     examples = random_examples(classes)
     layer = layer_of(examples, outputs)
@@ -139,6 +139,21 @@ def test_the_layer_answers_as_the_regression_whatever_the_padding(tf, classes, o
     expected = np.stack([logits(one, dense(examples)) for one in fitted], axis=1)
     for places in (12, 17):
         np.testing.assert_allclose(layer(padded(examples, places)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_two_logits_of_two_classes_mean_the_same_as_one(tf, training):
+    examples = random_examples()
+    one, two = (layer_of(examples, n)(padded(examples, 12), training=training) for n in (1, 2))
+    np.testing.assert_allclose(two[:, 1:] - two[:, :1], one, atol=2e-3)
+
+
+def test_a_class_without_texts_is_the_least_likely(tf):
+    examples = random_examples(3)
+    there = dataclasses.replace(examples, rows=np.flatnonzero(examples.labels < 2))
+    for training in (False, True):
+        found = layer_of(there, 3)(padded(examples, 12), training=training).numpy()
+        assert np.all(found.argmin(axis=1) == 2)
 
 
 def test_a_text_without_ngrams_gets_the_bias(tf):

@@ -42,6 +42,11 @@ class StreamedBatch:
     ends_epoch: bool  # whether the next one is of the next epoch
     stream_position: int  # where to go on after it
 
+    @property
+    def length(self) -> int:
+        """That every row is padded to."""
+        return self.batch.features["tokens"].shape[1]
+
 
 class Stream:
     """The training split of `Shards`, batch by batch.

@@ -13,6 +13,7 @@ from sentiment_train.data.batches import RowSlice
 from sentiment_train.data.ngrams import NGramEncoder
 from sentiment_train.errors import ConfigError, DataError
 from sentiment_train.schema import check_batch
+from sentiment_train.training.costs import shape
 
 
 def values_of(batches) -> list:
@@ -54,6 +55,7 @@ def test_batches_have_the_shapes_of_the_buckets_and_filler_rows_of_weight_0(shar
         numbers = stream.numbers(batch)
         rows, length = tokens.shape
         assert rows == shapes[length]
+        assert shape(batch) == (rows * length, batch.length) == (rows * length, length)
         assert batch.examples == len(numbers)
         assert lengths.tolist() == [*map(length_of, numbers), *[1] * (rows - len(numbers))]
         assert np.count_nonzero(tokens, axis=1).tolist()[: len(numbers)] == [
