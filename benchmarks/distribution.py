@@ -29,10 +29,10 @@ from benchmarks.pages import with_tables
 from benchmarks.processes import ROOT, define_cache_flag, environment
 from benchmarks.rounds import say
 from benchmarks.spread import spread
+from benchmarks.training_runs import NOTHING_ELSE
 
 PAGE = ROOT / "docs" / "distributed.md"
 COMMAND = "python -m benchmarks.distribution"
-EPOCHS = 2
 CORES = 2
 _LIMIT_SECONDS = 1800  # of one measurement
 
@@ -123,15 +123,7 @@ class Measuring:
 
     def bindings(self) -> list[str]:
         """No evaluation in between, and nothing written but the metrics of each epoch."""
-        return [
-            f"Splits.max_examples = {self.reviews}",
-            f"Training.length = '{EPOCHS} epochs'",
-            "Training.log_every = '1 epochs'",
-            f"Validation.every = '{EPOCHS} epochs'",
-            f"Checkpointing.every = '{EPOCHS} epochs'",
-            "Experiment.export = False",
-            "Experiment.report = None",
-        ]
+        return [f"Splits.max_examples = {self.reviews}", *NOTHING_ELSE]
 
 
 def _tasks(workers: int) -> list[str | None]:
