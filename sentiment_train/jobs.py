@@ -109,9 +109,10 @@ def export(
     with _claimed(assembly, directory):
         run = Run(assembly, directory)
         assembly.should_stop.listen()
-        with run.best_weights():
+        with run.best_weights() as checkpoint:
             Outcome(assembly, directory).export()
-        assembly.console.say("written", directory.file("saved_model"))
+        step = checkpoint.state.step
+        assembly.console.say("written", f"{directory.file('saved_model')} (step {step:,})")
 
 
 def _require_run(directory: RunDirectory) -> None:
@@ -160,6 +161,8 @@ def _check_that_all_see_it(assembly: Assembly, directory: RunDirectory) -> None:
 
 def _say_done(assembly: Assembly, directory: RunDirectory) -> None:
     """Where everything is, and what can be done with it; the chief says so."""
+    import tensorflow as tf
+
     if not assembly.is_chief:
         return
     say = assembly.console.say
@@ -170,17 +173,18 @@ def _say_done(assembly: Assembly, directory: RunDirectory) -> None:
     if python.startswith(".." + os.sep):
         python = sys.executable
     _say_metrics(assembly, results)
+    seconds = results["train_seconds"]
     say(
         "speed",
-        f"{results['train_seconds']:.0f} s of training,"
-        f" {results['examples_per_second']:.0f} examples/s{_costs(results)}",
+        f"{seconds:,.{0 if seconds >= 10 else 1}f} s in training steps,"
+        f" {results['examples_per_second']:,.0f} examples/s{_costs(results)}",
     )
     say("run", f"{directory.path} (done); all numbers in {directory.file('results.json')}")
     if directory.read("report.html") is not None:
         say("report", directory.file("report.html"))
     logs, model = map(shlex.quote, map(directory.file, ("tensorboard", "saved_model")))
     say("look", f"{python} -m tensorboard.main --logdir {logs}")
-    if assembly.experiment.export:
+    if tf.io.gfile.exists(directory.file("saved_model/saved_model.pb")):
         label = "classify" if assembly.experiment.loss.predicts == "labels" else "score"
         predict = f"{python} -m sentiment_train.predict"
         say(label, f'{predict} --saved_model={model} --text="I loved every minute."')
@@ -191,8 +195,8 @@ def _costs(results: dict) -> str:
     if results.get("first_step_seconds") is None:
         return ""
     return (
-        f"; first step after {results['first_step_seconds']:.1f} s,"
-        f" {results['input_wait']:.1%} of the time waiting for input,"
+        f", {results['input_wait']:.1%} of the time waiting for input; first step after"
+        f" {results['first_step_seconds']:.1f} s, at most"
         f" {results['peak_memory_bytes'] / 1e9:.1f} GB of memory"
     )
 

@@ -22,9 +22,14 @@ _GIN_BINDINGS = flags.DEFINE_multi_string(
 _MODEL_DIR = flags.DEFINE_string(
     "model_dir", None, "The run directory; default: runs/<name of the last gin file>."
 )
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "export"], "What to do.")
+_MODE = flags.DEFINE_enum(
+    "mode",
+    "train",
+    ["train", "evaluate", "export"],
+    "Train, or go on where a run stopped; or measure, or export, the weights that a run keeps.",
+)
 _DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Resolve everything, print it with its costs, and train nothing."
+    "dry_run", False, "Resolve everything, print what a training would be, and train nothing."
 )
 _CACHE_DIR = flags.DEFINE_string(
     "cache_dir",
@@ -66,7 +71,9 @@ def _gin_files() -> list[str]:
         if "://" not in written and not os.path.exists(written):
             raise RunError(f"{_MODEL_DIR.value} is no run, and no --gin_file says what to train.")
         return [written]
-    raise ConfigError("--gin_file=… is needed, e.g. --gin_file=gin/bilstm.gin")
+    raise ConfigError(
+        "--gin_file=… is needed, e.g. --gin_file=gin/bilstm.gin, or --model_dir=… of a run."
+    )
 
 
 def run() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from functools import cached_property
 
+import numpy as np
+
 from sentiment_train import overview
 from sentiment_train.assembly import Assembly
-from sentiment_train.errors import UserError
+from sentiment_train.errors import DivergedError, UserError
 from sentiment_train.evaluation.calibration import UNCALIBRATED, Calibration
 from sentiment_train.evaluation.metrics import Predictions
 from sentiment_train.reports.console import shown
@@ -46,35 +48,51 @@ class Outcome:
                 metrics[name] = assembly.experiment.loss.measure(predictions, class_names)
                 if self.classifies:
                     found[name] = details(predictions, class_names, self.calibration)
-        calibrates = self.classifies and assembly.experiment.calibration is not None
-        if calibrates:
-            self.say("calibrated", self.calibration.line)
+        calibration = self.calibration  # its line comes first
         for name, values in metrics.items():
             self._say_metrics(name, values, found.get(name))
         if not self.classifies:
             return metrics
-        calibration = self.calibration.of_results() if calibrates else None
-        return {**metrics, "details": found, "calibration": calibration}
+        fitted = calibration.of_results() if self._calibrates else None
+        return {**metrics, "details": found, "calibration": fitted}
 
     def _predict(self, split: str) -> Predictions:
-        """Of the model for a split, computed once; not calibrated."""
+        """Of the model for a split, computed once; not calibrated.
+
+        Raises:
+          DivergedError: if one of its numbers is not finite: no metric could be trusted.
+        """
         if split not in self.predictions:
             data, buckets = self.assembly.data.splits[split], self.assembly.buckets
-            self.predictions[split] = self.assembly.predict(data, buckets)
+            predictions = self.assembly.predict(data, buckets)
+            if wrong := np.count_nonzero(~predictions.finite()):
+                raise DivergedError(
+                    f"The kept weights give numbers that are not finite for {wrong:,} of"
+                    f" {len(predictions.labels):,} {split} examples, so there is nothing to measure"
+                    " or to export. Lower the learning rate, set Training.clip_norm or"
+                    " Runtime.precision = 'float32', and start with a new --model_dir."
+                )
+            self.predictions[split] = predictions
         return self.predictions[split]
+
+    @property
+    def _calibrates(self) -> bool:
+        return self.classifies and self.assembly.experiment.calibration is not None
 
     @cached_property
     def calibration(self) -> Calibration:
-        """The temperature of the current weights.
+        """The temperature of the current weights, printed when it is found.
 
         It is fitted whenever it is needed, and not kept in a file that could be of other weights:
         a pass over the validation split takes seconds, and on every worker it gives the same.
         """
-        scaling = self.assembly.experiment.calibration
-        if scaling is None or not self.classifies:
+        if not self._calibrates:
             return UNCALIBRATED
         there = "validation" in self.assembly.data.splits
-        return scaling.fit(self._predict("validation") if there else None)
+        predictions = self._predict("validation") if there else None
+        found = self.assembly.experiment.calibration.fit(predictions)
+        self.say("calibrated", found.line)
+        return found
 
     def _say_metrics(self, split: str, metrics: dict, found: dict | None) -> None:
         """One line of metrics, then one for each class."""
@@ -96,7 +114,9 @@ class Outcome:
         from sentiment_train.training.checkpoints import arrays_of, weights_digest
         from sentiment_train.training.costs import of_results
 
-        assembly, metrics = self.assembly, self.measure()
+        assembly = self.assembly
+        self.say("kept", f"the weights of step {best_step:,}")
+        metrics = self.measure()
         variables = assembly.model.weights
         weights = arrays_of({f"{i:03d}/{v.path}": v for i, v in enumerate(variables)})
         if assembly.is_chief:

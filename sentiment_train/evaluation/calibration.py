@@ -42,11 +42,11 @@ class Calibration:
 
     @property
     def line(self) -> str:
-        """For people."""
+        """For people, behind the word `calibrated`."""
         if self.none_because:
-            return f"none — {self.none_because}"
+            return f"no — {self.none_because}"
         fitted = f"fitted on {self.examples:,} validation examples"
-        return f"logits are divided by {self.temperature:.4f}, {fitted}"
+        return f"by a temperature of {self.temperature:.4f}, which divides the logits; {fitted}"
 
 
 UNCALIBRATED = Calibration()
@@ -75,11 +75,15 @@ class TemperatureScaling(Part):
 
         if predictions is None:
             return Calibration(none_because="there is no validation split")
+        predictions = predictions.with_weight()
         weights = predictions.weights.astype(np.float64)
         examples = int(np.count_nonzero(weights))
         enough = examples and effective_examples(weights) >= self.min_examples
         if not enough:
             why = f"{examples:,} validation examples are too few (TemperatureScaling.min_examples)"
+            return Calibration(examples=examples, none_because=why)
+        if wrong := np.count_nonzero(~predictions.finite()):
+            why = f"the logits of {wrong:,} validation examples are not finite"
             return Calibration(examples=examples, none_because=why)
 
         def cross_entropy(log_temperature: float) -> float:

@@ -25,9 +25,10 @@ def details(
     calibration_error_uncalibrated: without it.
     temperature: that the logits are divided by; 1 if there is none.
     calibrated_loss: cross-entropy with it, in nats.
+    reliability, reliability_uncalibrated: see `reliability`; with the temperature and without.
 
     Args:
-      predictions: with the logits of the model.
+      predictions: with the logits of the model, all finite.
 
     Raises:
       ValueError: if all weights are 0.
@@ -37,8 +38,10 @@ def details(
     weights, labels = predictions.weights.astype(np.float64), predictions.labels
     if not weights.sum() > 0:
         raise ValueError("all examples of the split have weight 0")
-    calibrated = calibration.applied(predictions)
-    probabilities = np.exp(predictions.log_probabilities())
+    log_probabilities = calibrated = predictions.log_probabilities()
+    if calibration.temperature != 1.0:
+        calibrated = calibration.applied(predictions).log_probabilities()
+    probabilities = np.exp(log_probabilities)
     answers = probabilities.argmax(axis=1)
     examples = effective_examples(weights)
     accuracy = accuracy_score(labels, answers, sample_weight=weights)
@@ -47,16 +50,21 @@ def details(
     auc = None
     if len(class_names) == 2 and len(np.unique(labels[weights > 0])) == 2:
         auc = float(roc_auc_score(labels, probabilities[:, 1], sample_weight=weights))
+    # The answers are those of the undivided logits: no temperature changes one.
+    right, sure = answers == labels, np.exp(calibrated.max(axis=1))
+    plainly_sure = probabilities.max(axis=1)
     return {
         "effective_examples": _number(examples),
         "accuracy_interval": list(wilson_interval(accuracy, examples)),
         "per_class": _per_class(labels, answers, weights, class_names),
         "confusion": [[_number(cell) for cell in row] for row in matrix],
         "auc": auc,
-        "calibration_error": _calibration_error_of(calibrated),
-        "calibration_error_uncalibrated": _calibration_error_of(predictions),
+        "calibration_error": calibration_error(sure, right, weights),
+        "calibration_error_uncalibrated": calibration_error(plainly_sure, right, weights),
         "temperature": calibration.temperature,
-        "calibrated_loss": calibrated.cross_entropy(),
+        "calibrated_loss": predictions.mean_loss(calibrated),
+        "reliability": reliability(sure, right, weights),
+        "reliability_uncalibrated": reliability(plainly_sure, right, weights),
     }
 
 
@@ -77,18 +85,13 @@ def _per_class(labels, answers, weights, class_names) -> dict[str, dict[str, flo
     }
 
 
-def _calibration_error_of(predictions: Predictions) -> float:
-    probabilities = np.exp(predictions.log_probabilities())
-    right = probabilities.argmax(axis=1) == predictions.labels
-    weights = predictions.weights.astype(np.float64)
-    return calibration_error(probabilities.max(axis=1), right, weights)
+def reliability(
+    confidences: np.ndarray, right: np.ndarray, weights: np.ndarray
+) -> list[dict[str, float]]:
+    """The examples in 15 equal intervals by the probability of their answer, without empty ones.
 
-
-def calibration_error(confidences: np.ndarray, right: np.ndarray, weights: np.ndarray) -> float:
-    """Expected calibration error (Naeini et al. 2015; equation 3 of Guo et al. 2017).
-
-    The examples are put into 15 equal intervals by the probability of their answer; the mean,
-    by weight, of |share of right answers − mean probability|. 0 is perfect.
+    Of each interval the mean `probability`, the share of `right` answers and the `weight` of its
+    examples: the points of a reliability diagram (figure 1 of Guo et al. 2017).
 
     Args:
       confidences: `[n]` probability of the answer.
@@ -96,8 +99,23 @@ def calibration_error(confidences: np.ndarray, right: np.ndarray, weights: np.nd
       weights: `[n]`, not all 0.
     """
     bins = np.minimum((confidences * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, weights=weights * (right - confidences), minlength=_BINS)
-    return float(np.abs(gaps).sum() / weights.sum())
+    sums = [np.bincount(bins, weights * of, _BINS) for of in (confidences, right, 1.0)]
+    return [
+        {"probability": float(p / weight), "right": float(r / weight), "weight": _number(weight)}
+        for p, r, weight in zip(*sums, strict=True)
+        if weight > 0
+    ]
+
+
+def calibration_error(confidences: np.ndarray, right: np.ndarray, weights: np.ndarray) -> float:
+    """Expected calibration error (Naeini et al. 2015; equation 3 of Guo et al. 2017).
+
+    The mean, by weight, of |share of right answers − mean probability| over the intervals of
+    `reliability`, whose arguments it has. 0 is perfect.
+    """
+    intervals = reliability(confidences, right, weights)
+    gaps = [of["weight"] * abs(of["right"] - of["probability"]) for of in intervals]
+    return float(sum(gaps) / weights.sum())
 
 
 def _number(value: float) -> float | int:

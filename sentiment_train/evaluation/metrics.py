@@ -17,6 +17,15 @@ class Predictions:
     labels: np.ndarray  # [n] int32
     weights: np.ndarray  # [n] float32
 
+    def with_weight(self) -> Predictions:
+        """Those that have one."""
+        kept = self.weights > 0
+        return Predictions(self.logits[kept], self.labels[kept], self.weights[kept])
+
+    def finite(self) -> np.ndarray:
+        """`[n] bool`: whether all logits of an example are numbers."""
+        return np.isfinite(self.logits).all(axis=1)
+
     def log_probabilities(self) -> np.ndarray:
         """`[n, classes] float64`; one logit is the log-odds of class 1."""
         from scipy.special import log_softmax
@@ -28,7 +37,11 @@ class Predictions:
 
     def cross_entropy(self) -> float:
         """Of the labels, in nats: the mean by weight."""
-        losses = -self.log_probabilities()[np.arange(len(self.labels)), self.labels]
+        return self.mean_loss(self.log_probabilities())
+
+    def mean_loss(self, log_probabilities: np.ndarray) -> float:
+        """The same of log-probabilities `[n, classes]` that were computed before."""
+        losses = -log_probabilities[np.arange(len(self.labels)), self.labels]
         return float(np.average(losses, weights=self.weights.astype(np.float64)))
 
 
@@ -48,13 +61,14 @@ def measure(predictions: Predictions, class_names: tuple[str, ...]) -> dict[str,
     weights = predictions.weights.astype(np.float64)
     if not weights.sum() > 0:
         raise ValueError("all examples of the split have weight 0")
-    labels, predicted = predictions.labels, predictions.log_probabilities().argmax(axis=1)
+    labels, log_probabilities = predictions.labels, predictions.log_probabilities()
+    predicted = log_probabilities.argmax(axis=1)
     classes = range(len(class_names))
     f1 = f1_score(
         labels, predicted, labels=classes, average=None, sample_weight=weights, zero_division=0.0
     )
     return {
-        "loss": predictions.cross_entropy(),
+        "loss": predictions.mean_loss(log_probabilities),
         "accuracy": float(accuracy_score(labels, predicted, sample_weight=weights)),
         "macro_f1": float(np.mean(f1)),
         **{f"f1.{name}": float(value) for name, value in zip(class_names, f1, strict=True)},

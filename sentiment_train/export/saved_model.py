@@ -40,8 +40,8 @@ def export(module, directory: str, live: np.ndarray, tolerance: float) -> str:
       module: a `ServingModule` or a `LanguageServingModule`.
       directory: on a disk, or on a file system that only `tf.io.gfile` knows (`gs://`).
       live: `[len(GOLDEN_TEXTS), …]` outputs of the trained model for GOLDEN_TEXTS.
-      tolerance: largest allowed difference of the output that is checked; relative to the
-        output where that is above 1.
+      tolerance: largest allowed difference of what is compared (logits as the model gives them);
+        relative to it where it is above 1.
 
     Returns:
       The Python package that must be imported to load it, "tensorflow_text" or "".
@@ -52,7 +52,7 @@ def export(module, directory: str, live: np.ndarray, tolerance: float) -> str:
 
     def write(aside: str) -> str:
         tf.saved_model.save(module, aside, signatures=module.signatures())
-        return _verify(aside, module.checked, module.expected(live), tolerance)
+        return _verify(aside, module, module.expected(live), tolerance)
 
     place = _through_a_local_folder if is_remote(directory) else _beside
     try:
@@ -96,11 +96,11 @@ def _through_a_local_folder(directory: str, write: Callable[[str], str]) -> str:
             shutil.rmtree(local, ignore_errors=True)
 
 
-def _verify(directory: str, output: str, live: np.ndarray, tolerance: float) -> str:
+def _verify(directory: str, module, live: np.ndarray, tolerance: float) -> str:
     """Returns what `export` does."""
-    answers = _read_back(directory, output)
+    answers = _read_back(directory, module.checked)
     for how in ("alone", "together"):
-        difference = np.abs(np.array(answers[how], np.float32) - live)
+        difference = np.abs(module.compared(np.array(answers[how], np.float32)) - live)
         difference /= np.maximum(np.abs(live), 1.0)  # a float32 of 10 is not exact to 1e-6
         difference = difference.reshape(len(live), -1)
         if not difference.max() <= tolerance:

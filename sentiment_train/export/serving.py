@@ -55,8 +55,15 @@ class ServingModule(tf.Module):
         return {"serving_default": self.serve}
 
     def expected(self, outputs):
-        """Outputs of the live model `[n, 1 or classes]` → what `checked` must be."""
-        return outputs / self._temperature
+        """Outputs of the live model `[n, 1 or classes]` → what `compared` must give."""
+        return outputs
+
+    def compared(self, answers):
+        """`checked` of the SavedModel → the logits of the model.
+
+        Undivided ones, so that a high temperature hides no difference and a low one makes none.
+        """
+        return answers * self._temperature
 
 
 def _logits_of(model, encoder: FittedEncoder, text):

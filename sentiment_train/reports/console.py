@@ -43,8 +43,8 @@ class Console:
 
     def start_progress(self, step: int, total_steps: int) -> None:
         """Begins the bar of the training steps; without a terminal there are lines instead."""
-        self._started, self._first_step = time.monotonic(), step
-        self._total = total_steps
+        self._since, self._since_step = time.monotonic(), step
+        self._total, self._reported = total_steps, False
         if not self.silent and sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -70,8 +70,10 @@ class Console:
         if self._bar is not None:
             self._bar.set_postfix_str(text)
             return
-        done = max(step - self._first_step, 1)
-        left = (time.monotonic() - self._started) / done * (self._total - step)
+        now = time.monotonic()
+        left = (now - self._since) / max(step - self._since_step, 1) * (self._total - step)
+        if not self._reported:  # before the first line most graphs were made, which is done once
+            self._since, self._since_step, self._reported = now, step, True
         self.say("step", f"{step:,}/{self._total:,}  {text}  {_clock(left)} left")
 
     def end_progress(self) -> None:

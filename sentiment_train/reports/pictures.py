@@ -1,15 +1,17 @@
-"""Learning curves and confusion matrices as PNG; matplotlib without a screen and without pyplot."""
+"""The pictures of a report as PNG; matplotlib without a screen and without pyplot."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _DPI = 100
 _LONGEST_NAME = 18  # letters of a class in a picture
 _MOST_NUMBERS = 15  # classes up to which the cells of a matrix have room for numbers
 _MOST_NAMES = 50  # classes up to which the axes have room for their names
+# Colours of the palette of Okabe and Ito (2008), which the colour-blind can tell apart.
+_LOOKS = (("#0072B2", "-", ""), ("#D55E00", "--", "o"), ("#009E73", "-.", "s"))
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,8 @@ def curves(panels: Sequence[Panel], kept_step: int | None) -> bytes:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.8 * len(panels), 3.6), dpi=_DPI, layout="constrained")
-    # Of the palette of Okabe and Ito (2008), which the colour-blind can tell apart.
-    looks = (("#0072B2", "-", ""), ("#D55E00", "--", "o"), ("#009E73", "-.", "s"))
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for curve, (colour, style, marker) in zip(panel.curves, looks, strict=False):
+        for curve, (colour, style, marker) in zip(panel.curves, _LOOKS, strict=False):
             steps, values = zip(*curve.points, strict=True)
             axes.plot(
                 steps,
@@ -52,6 +52,32 @@ def curves(panels: Sequence[Panel], kept_step: int | None) -> bytes:
         axes.set(title=panel.title, xlabel="step")
         axes.grid(alpha=0.3)
         axes.legend()
+    return _png(figure)
+
+
+def reliability(intervals: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:
+    """A PNG: the share of right answers against the probability that they were given.
+
+    Args:
+      intervals: of each curve; each with `probability`, `right` and `weight`, which is the size of
+        its point.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4, 4.0), dpi=_DPI, layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.5", linewidth=1, linestyle=":", label="as often as it says")
+    for (label, points), (colour, style, _) in zip(intervals.items(), _LOOKS, strict=False):
+        given, right, weights = (
+            [point[key] for point in points] for key in ("probability", "right", "weight")
+        )
+        axes.plot(given, right, color=colour, linestyle=style, label=label)
+        sizes = [10 + 150 * weight / sum(weights) for weight in weights]
+        axes.scatter(given, right, s=sizes, color=colour, alpha=0.7)
+    axes.set(xlabel="probability of the answer", ylabel="share of right answers")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.grid(alpha=0.3)
+    axes.legend()
     return _png(figure)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sentiment_train.reports import pictures
+from sentiment_train.reports.calibration_of_run import calibration_of_run
 from sentiment_train.reports.curves_of_run import curves_of_run
 from sentiment_train.reports.document import (
     Block,
@@ -51,6 +52,7 @@ def tell(results: dict, story: dict, history: dict[str, Points]) -> list[Block]:
         _cost(results),
         *_baseline(results.get("baseline")),
         *_classes(results),
+        *calibration_of_run(results),
         Heading("Learning curves"),
         *curves_of_run(history, results["best_step"]),
         *_examples(story),
@@ -130,8 +132,7 @@ def _metrics(results: dict) -> Iterator[Block]:
         ]
         yield Table("Splits", header, rows)
         return
-    header = ("split", "examples", "accuracy", "95% interval", "macro-F1", "loss")
-    header += ("AUC", "calibration error")
+    header = ("split", "examples", "accuracy", "95% interval", "macro-F1", "loss", "AUC")
     yield Table("Splits", header, [_split_row(name, results) for name in splits])
 
 
@@ -146,7 +147,6 @@ def _split_row(name: str, results: dict) -> tuple[str, ...]:
         f"{found['macro_f1']:.4f}",
         f"{found['loss']:.4f}",
         "—" if details["auc"] is None else f"{details['auc']:.4f}",
-        f"{details['calibration_error']:.4f}",
     )
 
 
@@ -171,9 +171,12 @@ def _costs(results: dict) -> Iterator[tuple[str, str]]:
         "tokens_per_second": ("tokens per second", "{:,.0f}"),
         "padding": ("padding, share of the places", "{:.1%}"),
         "input_wait": ("waiting for input, share of the training", "{:.1%}"),
-        "first_step_seconds": ("seconds to the end of the first step", "{:,.1f}"),
-        "traces": ("graphs made of the step", "{:,}"),
-        "compilations": ("shapes or batch sizes that XLA compiled for", "{:,}"),
+        "first_step_seconds": (
+            "seconds from the start to the end of the first step",
+            "{:,.1f}",
+        ),
+        "traces": ("graphs that TensorFlow made of the step", "{:,}"),
+        "compilations": ("shapes, or batch sizes, that XLA compiled programs for", "{:,}"),
         "peak_memory_bytes": ("bytes of memory, at most", "{:,}"),
     }
     for key, (what, form) in shown.items():

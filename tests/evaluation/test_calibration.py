@@ -54,7 +54,7 @@ def test_other_examples_of_the_same_kind_are_calibrated_better_and_answered_alik
     assert calibrated["calibration_error"] < 0.02
     assert calibrated["calibrated_loss"] < plain["calibrated_loss"]
     assert plain["calibrated_loss"] == measure(test, NAMES[width])["loss"]
-    changed = {"calibration_error", "temperature", "calibrated_loss"}
+    changed = {"calibration_error", "temperature", "calibrated_loss", "reliability"}
     assert {k for k in plain if plain[k] != calibrated[k]} == changed
 
 
@@ -72,7 +72,7 @@ def test_a_row_of_weight_0_is_as_if_it_were_not_there():
     p = sampled(2, 3.0, 1000, weights=weights)
     kept = weights > 0
     without = Predictions(p.logits[kept], p.labels[kept], p.weights[kept])
-    assert fit(p).temperature == pytest.approx(fit(without).temperature, rel=1e-6)
+    assert fit(p).temperature == fit(without).temperature
     assert fit(p).examples == kept.sum()
 
 
@@ -80,7 +80,7 @@ def test_without_enough_examples_there_is_none_and_it_says_so():
     found = fit(sampled(2, 3.0, 99))
     assert found.temperature == 1.0
     assert found.line == (
-        "none — 99 validation examples are too few (TemperatureScaling.min_examples)"
+        "no — 99 validation examples are too few (TemperatureScaling.min_examples)"
     )
     assert fit(sampled(2, 3.0, 99), min_examples=99).none_because is None
     weights = np.full(1000, 1e-6, np.float32)
@@ -102,6 +102,18 @@ def test_where_nothing_is_wrong_or_nothing_is_right_there_is_none():
     all_wrong = Predictions(p.logits, 1 - answers, p.weights)
     assert "say nothing" in fit(all_wrong).none_because
     assert fit(all_right).temperature == fit(all_wrong).temperature == 1.0
+
+
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_of_numbers_that_are_not_finite_there_is_none_and_it_says_so(width, value):
+    p = sampled(width, 3.0, 1000)
+    p.logits[[3, 700], -1] = value
+    found = fit(p)
+    assert found.temperature == 1.0
+    assert found.line == "no — the logits of 2 validation examples are not finite"
+    p.weights[[3, 700]] = 0
+    assert fit(p).temperature == fit(p.with_weight()).temperature != 1.0
 
 
 def test_the_setting_is_checked_and_none_is_as_the_logits_come():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from sentiment_train.evaluation.details import calibration_error, details
+from sentiment_train.evaluation.calibration import Calibration
+from sentiment_train.evaluation.details import calibration_error, details, reliability
 from sentiment_train.evaluation.metrics import Predictions
 from sentiment_train.evaluation.significance import wilson_interval
 
@@ -83,3 +84,27 @@ def test_the_calibration_error_is_0_where_the_probabilities_are_true():
     right = np.array([True, False, True, False])
     assert calibration_error(sure, right, np.ones(4)) == pytest.approx(0.5)
     assert calibration_error(sure, right, np.array([3.0, 1, 0, 0])) == pytest.approx(0.25)
+
+
+def test_the_intervals_hold_every_example_once_and_make_up_the_error():
+    confidences = np.array([0.51, 0.52, 0.95, 0.97, 1.0])
+    right = np.array([True, False, True, True, False])
+    weights = np.array([1.0, 3.0, 2.0, 1.0, 1.0])
+    low, high = reliability(confidences, right, weights)
+    assert low == pytest.approx({"probability": (0.51 + 3 * 0.52) / 4, "right": 0.25, "weight": 4})
+    assert high == pytest.approx({"probability": 3.87 / 4, "right": 0.75, "weight": 4})
+    gaps = [abs(of["right"] - of["probability"]) for of in (low, high)]
+    assert calibration_error(confidences, right, weights) == pytest.approx(np.mean(gaps))
+
+
+def test_a_temperature_moves_the_probabilities_of_the_intervals_and_no_answer():
+    p = predictions(4)
+    plain, warm = details(p, NAMES[4]), details(p, NAMES[4], Calibration(3.0))
+    assert plain["reliability"] == plain["reliability_uncalibrated"]
+    assert warm["reliability_uncalibrated"] == plain["reliability"]
+
+    def of_all(found, key):
+        return sum(of["weight"] * of[key] for of in found["reliability"])
+
+    assert of_all(warm, "right") == pytest.approx(of_all(plain, "right"))
+    assert of_all(warm, "probability") < of_all(plain, "probability")

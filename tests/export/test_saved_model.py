@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from sentiment_train.errors import RunError
 from sentiment_train.export.saved_model import GOLDEN_TEXTS, export
+from sentiment_train.export.serving import ServingModule
 
 pytestmark = pytest.mark.usefixtures("tf")
 
@@ -27,6 +28,7 @@ def test_the_new_one_replaces_the_old_one_only_if_it_is_right(served, tmp_path, 
     """One test, because each fresh process takes seconds."""
     folder = str(tmp_path) if place == "local" else f"ram://{uuid.uuid4().hex}"
     s, directory = served(), f"{folder}/saved_model"
+    module = ServingModule(s.model, s.encoder, s.class_names, temperature=20.0)
     live = s.live(GOLDEN_TEXTS)
     tf.io.gfile.makedirs(f"{directory}/variables")
     for name in ("old", "saved_model.pb", "variables/old"):
@@ -35,22 +37,22 @@ def test_the_new_one_replaces_the_old_one_only_if_it_is_right(served, tmp_path, 
     before = contents(directory)
 
     wrong = live.copy()
-    wrong[7] += 1e-3
+    wrong[7] += 1e-4  # after the division by the temperature too little to be seen
     with pytest.raises(
         RunError, match=r"disagrees with the trained one by .* was left in"
     ) as error:
-        export(s.module, directory, wrong, 1e-5)
+        export(module, directory, wrong, 1e-5)
     assert contents(directory) == before
     left = error.value.message.rpartition("was left in ")[2].rstrip(".")
     assert tf.io.gfile.exists(f"{left}/saved_model.pb")
     tf.io.gfile.rmtree(left)
 
-    export(s.module, directory, live, 1e-5)
+    export(module, directory, live, 1e-5)
     assert tf.io.gfile.listdir(folder) == ["saved_model"]  # nothing is left beside it
     assert not {"/old", "/variables/old"} & contents(directory).keys()
     serve = tf.saved_model.load(directory).signatures["serving_default"]
     answer = serve(text=tf.constant(GOLDEN_TEXTS))["logits"]
-    np.testing.assert_allclose(answer, live, atol=1e-5)
+    np.testing.assert_allclose(20 * answer, live, atol=1e-5)
 
 
 def test_a_place_that_cannot_be_written_is_an_answer(served, tmp_path):

@@ -25,6 +25,7 @@ MlpClassifier.dropout = 0.3
 Buckets.count = 2
 Buckets.multiple_of = 1
 Buckets.tokens_per_batch = 1500
+ConstantSchedule.learning_rate = 0.01
 Training.average_decay = 0.9
 Training.length = '120 steps'
 Training.log_every = '1 steps'
@@ -65,6 +66,9 @@ def assert_undisturbed(runs: Program, run: str, digest: str) -> None:
     assert workers.wait() == [0, 0], workers.logs()
     assert runs.results(run)["weights_sha256"] == digest
     assert runs.metrics(run) == runs.metrics("undisturbed")
+    calibration = runs.results(run)["calibration"]
+    assert calibration == runs.results("undisturbed")["calibration"]
+    assert "none_because" not in calibration
 
 
 def test_ten_kills_in_a_row_and_the_same_command_give_the_same_weights(runs, undisturbed):

@@ -56,6 +56,9 @@ def test_the_time_left_is_in_proportion_to_the_steps_done_here(capsys, monkeypat
     now[0] += 60.0
     console.report(1200, TRAIN)
     assert capsys.readouterr().out.endswith("  4:00 left\n")
+    now[0] += 2.0  # the first steps took long, since graphs were made
+    console.report(1300, TRAIN)
+    assert capsys.readouterr().out.endswith("  0:14 left\n")
 
 
 @pytest.mark.parametrize(

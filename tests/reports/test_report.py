@@ -1,23 +1,25 @@
-"""The report of a real run, and of the results of others."""
+"""The results and the report of a real run, and what it prints."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
+import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
 
 from sentiment_train import config, jobs
-from sentiment_train.errors import RunError
+from sentiment_train.assembly import Assembly
+from sentiment_train.errors import DivergedError
 from sentiment_train.experiment import Experiment
-from sentiment_train.reports.draw import draw
-from sentiment_train.reports.history import read_history
-from sentiment_train.reports.story import compose
+from sentiment_train.outcome import Outcome
 from sentiment_train.run_directory import RunDirectory
 
+ROOT = pathlib.Path(__file__).parents[2]
 BINDINGS = [
     "Experiment.source = @PackagedReviews()",
     "PackagedReviews.subset = 'rotten_tomatoes'",
@@ -90,7 +92,7 @@ def test_a_run_says_what_it_cost(finished):
     waits = [v["train/input_wait"] for v in map(json.loads, lines) if "train/input_wait" in v]
     assert len(waits) == 3
     assert all(0 < wait < 1 for wait in waits)
-    assert f"; first step after {found['first_step_seconds']:.1f} s, " in printed
+    assert f"; first step after {found['first_step_seconds']:.1f} s" in printed
     text = (folder / "run" / "report.md").read_text()
     assert f"| bytes of memory, at most | {found['peak_memory_bytes']:,} |" in text
 
@@ -107,12 +109,48 @@ def test_both_reports_tell_all_of_it(finished):
         assert f"{results['parameters']:,}" in report
         assert f"{results['details']['test']['per_class']['negative']['recall']:.4f}" in report
         assert "Wrong, and most sure of it" in report
-    assert page.count('src="data:image/png;base64,') == 2
+    assert page.count('src="data:image/png;base64,') == 3
     groups = json.loads((folder / "run" / "report.json").read_text())["examples"]
     assert len(groups) >= 3
     assert all(len(group["examples"]) == 2 for group in groups)
     assert page.count("<blockquote") == text.count("\n> ") == 2 * len(groups)
     assert "Confusion matrix of the test split. Right answers: negative " in page
+
+
+def test_both_reports_tell_the_temperature_and_what_it_changes(finished):
+    folder, _ = finished
+    results, text = results_of(folder), (folder / "run" / "report.md").read_text()
+    page = (folder / "run" / "report.html").read_text()
+    for report in (page, text):
+        assert f"the temperature: {results['calibration']['temperature']:.4f}. " in report
+        assert "Share of right answers of the test split against the probability" in report
+    found = results["details"]["test"]
+    numbers = (
+        found["calibration_error_uncalibrated"],
+        found["calibration_error"],
+        results["test"]["loss"],
+        found["calibrated_loss"],
+    )
+    assert f"| test | {' | '.join(f'{number:.4f}' for number in numbers)} |\n" in text
+    assert sum(of["weight"] for of in found["reliability"]) == results["test"]["examples"]
+
+
+def test_every_number_of_the_results_is_explained(finished):
+    folder, _ = finished
+    results, explained = results_of(folder), (ROOT / "docs" / "reports.md").read_text()
+    words = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`\n]+)`", explained))))
+    parts = results, results["details"]["test"], results["calibration"], results["baseline"]
+    assert set().union(*parts) <= words
+
+
+def test_the_last_lines_are_those_that_the_readme_shows(finished):
+    """Without the last one, which tells what was exported."""
+    readme = (ROOT / "README.md").read_text().split("It ends with\n", 1)[1]
+    shown = [line.split()[0] for line in readme.strip("\n").split("\n\n")[0].split("\n")]
+    printed = [line.split()[0] for line in finished[1].strip("\n").split("\n")]
+    assert shown[-1] == "classify"
+    assert len(shown) > 5
+    assert printed[-len(shown) + 1 :] == shown[:-1]
 
 
 def test_it_is_drawn_again_without_tensorflow(finished):
@@ -151,7 +189,7 @@ def test_an_evaluation_of_its_own_finds_the_same_temperature(finished):
     assert calibration["examples"] == results_of(folder)["validation"]["examples"]
     temperature = calibration["temperature"]
     assert temperature != 1.0
-    line = f"calibrated logits are divided by {temperature:.4f}, fitted on"
+    line = f"calibrated by a temperature of {temperature:.4f}, which divides the logits; fitted on"
     assert line in printed
     experiment = config.make(Experiment, config.parse([], BINDINGS))
     with contextlib.redirect_stdout(io.StringIO()) as said:
@@ -162,80 +200,12 @@ def test_an_evaluation_of_its_own_finds_the_same_temperature(finished):
     assert again["details"] == results_of(folder)["details"]
 
 
-def test_what_cannot_be_drawn_is_one_message(tmp_path):
-    with pytest.raises(RunError, match="only a run that was trained to its end"):
-        draw(tmp_path)
-    (tmp_path / "results.json").write_text("{")
-    with pytest.raises(RunError, match="Cannot read the results"):
-        draw(tmp_path)
-
-
-COST = {
-    "steps": 4,
-    "best_step": 4,
-    "train_seconds": 1.0,
-    "seconds_per_epoch": 2.0,
-    "examples_per_second": 3.0,
-    "parameters": 1000,
-    "replicas": 1,
-    "classes": ["a", "b"],
-}
-STORY = {"name": "run", "lines": [["data", "a"], ["", "b"]], "examples_of": None, "examples": []}
-
-
-def test_a_language_model_has_perplexity_curves_and_speed():
-    found = {"loss": 2.0, "perplexity": 7.389, "accuracy": 0.3, "tokens": 5000, "examples": 10}
-    lines = [{"step": s, "train/loss": 3.0, "validation/perplexity": 20.0 / s} for s in (1, 2)]
-    texts = compose(
-        {**COST, "test": found}, STORY, "".join(json.dumps(line) + "\n" for line in lines)
-    )
-    text = texts["report.md"]
-    assert "Perplexity 7.39 on 5,000 tokens of the test split." in text
-    assert "perplexity of training: 20.09 at step 1" in text
-    assert "- **data** a; b" in text
-    assert "Baseline" not in text
-    assert "By class" not in text
-    assert texts["report.html"].count("<img ") == 1
-
-
-def test_of_a_thousand_classes_the_commonest_are_shown_and_the_rest_is_counted():
-    names = [f"c{i}" for i in range(1000)]
-    scores = {"precision": 0.5, "recall": 0.5, "f1": 0.5}
-    details = {
-        "accuracy_interval": [0.4, 0.6],
-        "per_class": {name: {**scores, "support": i} for i, name in enumerate(names)},
-        "confusion": [[1] * 1000] * 1000,
-        "auc": None,
-        "calibration_error": 0.1,
-    }
-    measured = {"loss": 2.0, "accuracy": 0.5, "macro_f1": 0.5, "examples": 1000}
-    found = {**COST, "classes": names, "test": measured, "details": {"test": details}}
-    text = compose(found, STORY, "")["report.md"]
-    assert "\n| c950 | 0.5000 | 0.5000 | 0.5000 | 950 |\n| c951 " in text
-    assert "| c949 |" not in text
-    assert "950 classes with less support are left out; results.json has them all." in text
-    assert "c999 50%, 950 more." in text
-
-
-def test_without_splits_or_points_it_says_so():
-    text = compose(COST, STORY, "")["report.md"]
-    assert "There is no validation or test split" in text
-    assert "metrics.jsonl has no points." in text
-
-
-def test_a_baseline_that_could_not_be_is_told_with_its_reason():
-    baseline = {"kind": "nb", "none_because": "no word occurs in two training texts"}
-    text = compose({**COST, "baseline": baseline}, STORY, "")["report.md"]
-    assert "There is no baseline: no word occurs in two training texts." in text
-
-
-def test_what_others_reported_stands_beside_it():
-    published = {"source": "a <paper>", "accuracy": 0.77, "seconds_per_epoch": 132.0, "note": "n"}
-    texts = compose({**COST, "published": published}, STORY, "")
-    line = "Reported elsewhere (a &lt;paper&gt;): accuracy 77.00%; 132 seconds per epoch; n."
-    assert all(line in text for text in texts.values())
-
-
-def test_the_history_leaves_out_a_line_that_was_cut_off_and_what_is_not_finite():
-    lines = '{"step": 2, "a": 1.0, "b": NaN}\n{"step": 1, "a": 3.0}\n{"step": 3, "a": 4'
-    assert read_history(lines) == {"a": [(1, 3.0), (2, 1.0)]}
+def test_numbers_that_are_not_finite_are_one_error(finished):
+    folder, _ = finished
+    experiment = config.make(Experiment, config.parse([], BINDINGS))
+    assembly = Assembly(experiment, str(folder / "cache"))
+    *_, bias = assembly.model.weights
+    bias.assign(bias + float("inf"))
+    examples = results_of(folder)["validation"]["examples"]
+    with pytest.raises(DivergedError, match=f"not finite for {examples} of {examples} validation"):
+        Outcome(assembly, RunDirectory(str(folder / "run"))).measure()
