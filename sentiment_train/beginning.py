@@ -96,36 +96,58 @@ class Beginning:
           CheckpointError: on every worker, if they cannot be taken on all, or are not the same.
         """
         self._make_from_texts()
-        return self._take()
+        return self.take()
 
     def _make_from_texts(self) -> None:
         """Gives the training texts to the layers whose first weights are made from them."""
-        from sentiment_train.training.checkpoints import weights_digest
+        from sentiment_train.training.inner_layers import all_layers
 
-        assembly = self.assembly
-        train = assembly.data.splits["train"]
-        examples = TrainingExamples(
-            train.tokens,
-            train.offsets,
-            train.labels,
-            train.weights,
-            assembly.trained_rows,
-            len(assembly.data.class_names),
-        )
-        layers = [layer for layer in self.step.model.layers if hasattr(layer, "start_from")]
+        examples = self._training_examples()
+        layers = [layer for layer in all_layers(self.step.model) if hasattr(layer, "start_from")]
+        for layer in layers:
+            if how := getattr(layer, "made_by", None):  # takes long enough for a line
+                self.say("weights", f"{how} to {len(examples.rows):,} training texts")
         layers = [layer for layer in layers if layer.start_from(examples)]
         if not layers:
             return
+        self._take_those_of_the_chief([v for layer in layers for v in layer.weights])
         if self.step.average:
             self.step.average.restart()
-        arrays = {v.path: v.numpy() for layer in layers for v in layer.weights}
-        how = "Are the packages of all workers the same?"
-        digest = weights_digest(arrays)
-        agree(assembly.peers, "weights made from the texts", digest, how, CheckpointError)
         names = " + ".join(layer.name for layer in layers)
         self.say("weights", f"{names} made from {len(examples.rows):,} training texts")
 
-    def _take(self) -> Origin | None:
+    def _training_examples(self) -> TrainingExamples:
+        """With the weights that the loss gives them."""
+        assembly = self.assembly
+        train = assembly.data.splits["train"]
+        return TrainingExamples(
+            train.tokens,
+            train.offsets,
+            train.labels,
+            train.weights * self.step.class_weights[train.labels],
+            assembly.trained_rows,
+            len(assembly.data.class_names),
+        )
+
+    def _take_those_of_the_chief(self, variables: list) -> None:
+        """What is fitted on processors of another kind differs in the last digits; all replicas
+        need the same."""
+        devices, peers = self.assembly.devices, self.assembly.peers
+        if devices.cluster.workers == 1:
+            return
+        made = [[variable.path, *variable.shape] for variable in variables]
+        how = "Are the packages of all workers the same?"
+        agree(peers, "weights made from the texts", made, how, CheckpointError)
+        of_chief = devices.of_the_chief([variable.numpy() for variable in variables])
+        for variable, value in zip(variables, of_chief, strict=True):
+            variable.assign(value)
+
+    def take(self) -> Origin | None:
+        """Takes weights of the run that `Experiment.init_from` names, if it names one.
+
+        Raises:
+          CheckpointError: as `initialise`.
+        """
         import tensorflow as tf
 
         from sentiment_train.training.initial_weights import OtherRun, take

@@ -73,12 +73,20 @@ class Feeding:
         """What reads these batches of the training split in the portions of `batching.fed`."""
         split, per_call = self.data.splits["train"], self.experiment.training.steps_per_call
         if per_call > 1 and not self._host_half:
-            together = batching.together
-            return lambda used: in_tensors(together(split, used, self._rows, per_call))
+            return lambda used: in_tensors(self._together(split, used))
         batches = map(in_tensors, self._of_this_worker(split, planned))
         if per_call > 1:
             return lambda used: batching.stacked([next(batches) for _ in used], per_call)
         return lambda used: self.devices.distribute(next(batches))
+
+    def _together(self, split: EncodedSplit, used: Sequence[PlannedBatch]) -> Batch:
+        """The batches of one call of the step. They are parts of one array, so that what holds for
+        the first of them holds for all."""
+        per_call = self.experiment.training.steps_per_call
+        batch = batching.together(split, used, self._rows, per_call)
+        features = {name: values[0] for name, values in batch.features.items()}
+        check_batch(Batch(features, batch.labels[0], batch.weights[0]))
+        return batch
 
     @property
     def shards(self) -> str | None:

@@ -50,14 +50,15 @@ def _assembled(experiment: Experiment, cache: str, peers: Peers | None) -> Assem
 def dry_run(
     experiment: Experiment, directory: RunDirectory, cache: str, peers: Peers | None = None
 ) -> None:
-    """Builds and prints everything; trains nothing and makes no run directory."""
+    """Builds and prints everything; trains nothing, makes no weights from the texts and no run
+    directory."""
     assembly = _assembled(experiment, cache, peers)
     if assembly.is_chief:
         print(gin.operative_config_str())
     overview.print_all(assembly, with_table=True)
     run = Run(assembly, directory)  # schedule, optimizer and class weights fit the data
     if assembly.peers.gather(directory.status)[0] == "new":  # as the chief sees it
-        run.initialise()
+        run.rehearse()
     configs = gin.config_str(), gin.operative_config_str()
     if directory.is_protected and directory.differences(*configs, differing_bindings):
         assembly.console.say("warning", "the run directory has another configuration; training in"

@@ -45,9 +45,14 @@ def main(argv) -> int:
 def _run() -> None:
     """parse → make → meet the other workers → the job of the mode."""
     from sentiment_train import config, jobs, quiet
+    from sentiment_train.errors import ConfigError
     from sentiment_train.experiment import Experiment
     from sentiment_train.run_directory import RunDirectory
 
+    if _DRY_RUN.value and _MODE.value != "train":
+        raise ConfigError(
+            f"--dry_run shows what a training would be; leave out --mode={_MODE.value}."
+        )
     files = _gin_files()
     name = _MODEL_DIR.value or f"runs/{pathlib.Path(files[-1]).stem}"
     directory = RunDirectory(os.path.expanduser(name))

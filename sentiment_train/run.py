@@ -87,8 +87,13 @@ class Run:
             ) from None
 
     def initialise(self) -> Origin | None:
-        """Takes the weights of another run, if the experiment names one; see `Beginning`."""
+        """Makes the first weights; see `Beginning`."""
         return self.beginning.initialise()
+
+    def rehearse(self) -> Origin | None:
+        """Refuses what the beginning of a run would. What layers make from the training texts is
+        left out: that may take minutes, and needs no more than the texts."""
+        return self.beginning.take()
 
     def _loop(self, state) -> None:
         """Assembles the loop with its actions and runs it."""
@@ -131,16 +136,15 @@ class Run:
     def _meter(self):
         """What measures the costs of this process."""
         from sentiment_train.training.costs import Meter, batch_size, shape
+        from sentiment_train.training.inner_layers import all_layers
 
-        assembly, steps = self.assembly, (self.step.train, self.step.accumulate)
-        layers = assembly.model._flatten_layers()
-        loops = {getattr(layer, "loops", None) for layer in layers}
+        assembly = self.assembly
+        loops = {getattr(layer, "loops", None) for layer in all_layers(assembly.model)}
         compiled_for = batch_size if "compiled_parts" in loops else None
         on_a_tpu = assembly.devices.kind == "tpu"
         if assembly.decisions.jit_compile or on_a_tpu or "compiled" in loops:
             compiled_for = shape
-        traces = lambda: sum(step.experimental_get_tracing_count() for step in steps)  # noqa: E731
-        return Meter(self.started, traces, compiled_for)
+        return Meter(self.started, lambda: self.step.traces, compiled_for)
 
     def _actions(self, report, state) -> list:
         """What the loop does between two steps; saving is last, so that it holds all the others."""

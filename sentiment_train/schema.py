@@ -141,6 +141,9 @@ class ModelInputs:
     recurrent_loops: str = "plain"  # how they are executed, see `layers.recurrence.Recurrence` …
     cores: int = 1  # … and on how many
     served: bool = False  # whether it will only be asked: what training alone needs may be left out
+    # Of a part of another model: a Keras tensor `[batch, length, k]`, what each word adds to the
+    # logits of a part beside it. Models add a linear map of it to their word vectors.
+    added_by_words: Any = None
 
 
 @runtime_checkable
@@ -187,7 +190,7 @@ class TrainingExamples:
     tokens: Any  # [tokens, *inner], as the encoder gives them; of row i from offsets[i] on
     offsets: Any  # [n + 1] int64
     labels: Any  # [n] int32
-    weights: Any  # [n] float32
+    weights: Any  # [n] float32, of the examples, times those of their classes, as the loss has them
     rows: Any  # [m] int64: those that are trained on, in rising order
     num_classes: int
 

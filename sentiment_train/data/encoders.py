@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
@@ -45,16 +45,16 @@ class WordEncoder(Part):
         Raises:
           DataError: if the texts hold no word.
         """
-        import tensorflow as tf
+        counted = lambda batch: word_counts(self.text.words(batch))  # noqa: E731
+        return self.learned(counted_side_by_side(counted, texts))
 
-        def counted(batch):
-            # Counted by TensorFlow first: of the words of a batch one in eight is a new one.
-            words, _, counts = tf.unique_with_counts(self.text.words(batch).flat_values)
-            return words, counts
+    def learned(self, counted: Iterable[tuple[np.ndarray, np.ndarray]]) -> FittedWordEncoder:
+        """With the vocabulary of `word_counts` of some texts after the other.
 
-        counted = tf.function(counted, input_signature=[_some_texts()], autograph=False)
-        found = _side_by_side(counted, texts, _TEXTS_PER_CALL)
-        counts = (dict(zip(w.tolist(), n.tolist(), strict=True)) for w, n in found)
+        Raises:
+          DataError: if there is no word.
+        """
+        counts = (dict(zip(w.tolist(), n.tolist(), strict=True)) for w, n in counted)
         return FittedWordEncoder(self, self.vocabulary.learn(counts))
 
     def load(self, directory: str) -> FittedWordEncoder:
@@ -118,6 +118,23 @@ class FittedWordEncoder:
     def without_files(self) -> FittedWordEncoder:
         """The same with its vocabulary in memory."""
         return FittedWordEncoder(self.rules, self.words)
+
+
+def word_counts(words):
+    """`[n, (words)] string` ragged → its different words `[k] string`, and how often each is there
+    `[k] int32`: counted by TensorFlow, since of the words of some texts one in eight is new."""
+    import tensorflow as tf
+
+    different, _, counts = tf.unique_with_counts(words.flat_values)
+    return different, counts
+
+
+def counted_side_by_side(count: Callable, texts: Iterable[str]) -> Iterator[tuple]:
+    """What a function of `[n] string` gives for some texts after the other, on all cores."""
+    import tensorflow as tf
+
+    count = tf.function(count, input_signature=[_some_texts()], autograph=False)
+    return _side_by_side(count, texts, _TEXTS_PER_CALL)
 
 
 def truncate(ids, head: int, tail: int):

@@ -29,29 +29,19 @@ FOLD_PRIME = 8191  # see `folds_of`; the sum of a text's n-grams modulo this fit
 
 @dataclass(frozen=True)
 class Linear:
-    """log-odds of a text = bias + Σ weights · f / √(Σ squares · f), with weights `[buckets]`."""
+    """log-odds of a text = bias + Σ weights · f / √(Σ squares · f)."""
 
-    weights: np.ndarray
+    weights: np.ndarray  # [size] float32
     bias: float
-
-    def placed(self, places: np.ndarray, buckets: int) -> Linear:
-        """With the weights in their places among all buckets."""
-        return Linear(_placed(self.weights, places, buckets), self.bias)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """One class against the rest; all are 0 of n-grams that too few texts have, and of bucket 0."""
+    """One class against the rest; all numbers are 0 of n-grams that no text has."""
 
-    squares: np.ndarray  # [buckets]: r² of all texts, in all models
+    squares: np.ndarray  # [size] float64: r² of all texts, in all models
     of_all: Linear
     without_fold: list[Linear]
-
-    def placed(self, places: np.ndarray, buckets: int) -> Fitted:
-        """With the numbers of n-grams in their places among all buckets."""
-        without_fold = [linear.placed(places, buckets) for linear in self.without_fold]
-        squares = _placed(self.squares, places, buckets)
-        return Fitted(squares, self.of_all.placed(places, buckets), without_fold)
 
 
 @dataclass(frozen=True)
@@ -59,32 +49,25 @@ class Regression:
     """How it is fitted."""
 
     smoothing: float  # α
-    least_texts: int  # an n-gram of fewer training texts is left out
     inverse_penalty: float  # C of the L2 penalty
     folds: int
 
-    def fit(self, examples: TrainingExamples, buckets: int, classes: list[int]) -> list[Fitted]:
+    def fit(self, examples: TrainingExamples, size: int, classes: list[int]) -> list[Fitted]:
         """For each of some classes, how it is told from all others.
 
         Args:
-          examples: all ids of a token but the first are n-grams, from 1 to `buckets` - 1, or 0 for
+          examples: all ids of a token but the first are n-grams, from 1 to `size` - 1, or 0 for
             none; no text has one twice.
         """
         from threadpoolctl import threadpool_limits
 
         rows = _spread(examples)
-        features = presence(examples, rows, buckets)
+        features = presence(examples, rows, size)
         of_fold = folds_of(features, self.folds)
-        having = np.bincount(features.indices, minlength=buckets)  # texts, of each n-gram
-        kept = np.flatnonzero(having >= self.least_texts)
-        features = features[:, kept]
         labels, weights = examples.labels[rows], examples.weights[rows].astype(np.float64)
         with threadpool_limits(1):  # more would have nothing to do in sparse products, and wait
             return [
-                self._fit_class(_Texts(features, labels == of, weights), of_fold).placed(
-                    kept, buckets
-                )
-                for of in classes
+                self._fit_class(_Texts(features, labels == of, weights), of_fold) for of in classes
             ]
 
     def _fit_class(self, texts: _Texts, of_fold: np.ndarray) -> Fitted:
@@ -94,11 +77,10 @@ class Regression:
         return Fitted(squares, self._fit_some(texts), [self._fit_some(some) for some in others])
 
     def _fit_some(self, texts: _Texts) -> Linear:
-        """Of the kept n-grams."""
         import scipy.sparse
         from sklearn.linear_model import LogisticRegression
 
-        if texts.inside.all() or not texts.inside.any() or not texts.features.shape[1]:
+        if texts.inside.all() or not texts.inside.any():
             return Linear(np.zeros(texts.features.shape[1]), texts.log_odds(self.smoothing))
         ratios = texts.ratios(self.smoothing).astype(np.float32)
         model = LogisticRegression(C=self.inverse_penalty, max_iter=_ITERATIONS)
@@ -109,7 +91,7 @@ class Regression:
 
 @dataclass(frozen=True)
 class _Texts:
-    """Texts and whether they are of a class; features are sparse, `[texts, kept n-grams]`."""
+    """Texts and whether they are of a class; features are sparse, `[texts, size]`."""
 
     features: Any  # 1 or 0
     inside: np.ndarray  # [texts] bool
@@ -117,7 +99,9 @@ class _Texts:
     normalised: Any = None  # the features, each divided by the length of its text
 
     def ratios(self, smoothing: float) -> np.ndarray:
-        return log_count_ratios(self.features, self.inside, self.weights, smoothing)
+        """r `[size]`; 0 of what none of these texts has, which may well be there in others."""
+        ratios = log_count_ratios(self.features, self.inside, self.weights, smoothing)
+        return np.where(self.features.sum(axis=0) > 0, ratios, 0.0)
 
     def log_odds(self, smoothing: float) -> float:
         """Of the class, whatever the text; finite also if there are only texts of one side."""
@@ -137,13 +121,6 @@ class _Texts:
         return _Texts(*(part[mask] for part in parts))
 
 
-def _placed(values: np.ndarray, places: np.ndarray, buckets: int) -> np.ndarray:
-    """`[places]` values in their places, `[buckets] float32`; the others are 0."""
-    table = np.zeros(buckets, np.float32)
-    table[places] = values
-    return table
-
-
 def _spread(examples: TrainingExamples) -> np.ndarray:
     """The rows that are fitted to: those that have a weight; of very many evenly spread ones."""
     rows = examples.rows[examples.weights[examples.rows] > 0]
@@ -152,8 +129,8 @@ def _spread(examples: TrainingExamples) -> np.ndarray:
     return rows[np.linspace(0, len(rows) - 1, int(most)).astype(np.int64)]
 
 
-def presence(examples: TrainingExamples, rows: np.ndarray, buckets: int):
-    """`[rows, buckets] float32`, sparse: 1 where a text has an n-gram."""
+def presence(examples: TrainingExamples, rows: np.ndarray, size: int):
+    """`[rows, size] float32`, sparse: 1 where a text has an n-gram."""
     import scipy.sparse
 
     found, counts = [np.zeros(0, np.int32)], np.zeros(len(examples.labels), np.int64)
@@ -164,7 +141,7 @@ def presence(examples: TrainingExamples, rows: np.ndarray, buckets: int):
     columns = np.concatenate(found)
     begins = np.concatenate([[0], np.cumsum(counts[rows])])
     ones = np.ones(len(columns), np.float32)
-    return scipy.sparse.csr_array((ones, columns, begins), shape=(len(rows), buckets))
+    return scipy.sparse.csr_array((ones, columns, begins), shape=(len(rows), size))
 
 
 def folds_of(features, folds: int) -> np.ndarray:

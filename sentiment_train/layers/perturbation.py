@@ -11,6 +11,8 @@ import tensorflow as tf
 from sentiment_train.errors import ConfigError
 
 _current = threading.local()  # MirroredStrategy traces each replica in a thread of its own
+# Between two neighbouring numbers from 1 to 2.
+_SPACING = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23}
 
 
 class WordVectors:
@@ -50,6 +52,17 @@ class WordVectors:
         """`[batch, length, units]` → the same in float32, 0 where there is only padding."""
         mask = tf.sequence_mask(self.lengths, tf.shape(values)[1], tf.float32)
         return tf.cast(values, tf.float32) * mask[:, :, None]
+
+    def rounding(self):
+        """`[batch, 1, 1] float32`: the norm that a move needs to count as much as the rounding of
+        what is moved; a random one that is shorter mostly vanishes."""
+        vectors = self.of_real_tokens(self.seen())
+        return _SPACING[self.vectors.dtype.name] * l2_norms(vectors)
+
+
+def l2_norms(values):
+    """`[batch, length, units] float32` → `[batch, 1, 1]`."""
+    return tf.sqrt(tf.reduce_sum(tf.square(values), axis=[1, 2], keepdims=True))
 
 
 @contextlib.contextmanager

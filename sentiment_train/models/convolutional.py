@@ -60,7 +60,7 @@ class GatedConvolutionClassifier(Part):
 
         check_output(self, inputs.num_classes)
         mask = SequenceMask(name="mask")(lengths, tokens)  # [batch, length]
-        x = word_vectors(self, tokens, lengths, inputs.vocabulary_size)
+        x = word_vectors(self, tokens, lengths, inputs)
         for number, units in enumerate(self.units, 1):
             x = GatedConvolution(units, self.width, name=f"convolution_{number}")(x, mask=mask)
         x = POOLINGS[self.pooling](name="pooling")(x, mask=mask)

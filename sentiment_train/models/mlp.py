@@ -11,7 +11,7 @@ from sentiment_train.config import Part
 from sentiment_train.models.head import check_head, check_output, logits_of
 from sentiment_train.models.recurrent import check_pad_to
 from sentiment_train.models.stack import token_inputs
-from sentiment_train.models.words import check_words, word_vectors
+from sentiment_train.models.words import HINTS, check_words, word_vectors
 from sentiment_train.schema import ModelInputs
 
 
@@ -72,9 +72,11 @@ class MlpClassifier(Part):
         from sentiment_train.layers.padding import FullLengths, Padded
 
         check_pad_to(self, inputs)
+        if inputs.added_by_words is not None:
+            self.refuse("pooling", f"has other places than {HINTS}; set it to False.")
         places = Padded(self.padding, self.pad_to, name="padded")(tokens, lengths)
         lengths = FullLengths(name="full_lengths")(places)  # padding has weights like all else
-        vectors = word_vectors(self, places, lengths, inputs.vocabulary_size)
+        vectors = word_vectors(self, places, lengths, inputs)
         return keras.layers.Flatten(name="flatten")(vectors)
 
     def _pooled(self, tokens, lengths, inputs: ModelInputs):
@@ -83,5 +85,5 @@ class MlpClassifier(Part):
         from sentiment_train.layers.pooling import POOLINGS
 
         mask = SequenceMask(name="mask")(lengths, tokens)
-        vectors = word_vectors(self, tokens, lengths, inputs.vocabulary_size)
+        vectors = word_vectors(self, tokens, lengths, inputs)
         return POOLINGS[self.pooling](name="pooling")(vectors, mask=mask)

@@ -11,6 +11,7 @@ import gin
 from sentiment_train.config import Part
 from sentiment_train.models.head import check_head, check_output, logits_of, pooled_logits_of
 from sentiment_train.models.stack import RecurrentStack, check_sizes, token_inputs
+from sentiment_train.models.words import HINTS
 from sentiment_train.schema import ModelInputs
 
 _POOLINGS = ("last", "mean", "max", "mean+max", "mean_logits", "mean_probabilities")
@@ -101,6 +102,8 @@ class RecurrentClassifier(Part):
         from sentiment_train.layers.padding import FullLengths, Padded
 
         check_pad_to(self, inputs)
+        if inputs.added_by_words is not None:
+            self.refuse("masked", f"has other places than {HINTS}; set that to False.")
         tokens = Padded(self.padding, self.pad_to, name="padded")(tokens, lengths)
         return tokens, FullLengths(name="full_lengths")(tokens)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentiment_train.models.words import check_words, word_table, word_vectors
+from sentiment_train.models.words import HINTS, check_words, word_table, word_vectors
 from sentiment_train.schema import ModelInputs
 
 # Of a batch, computed side by side. Each is traced by itself (64 of them took half a minute), and
@@ -69,12 +69,15 @@ class RecurrentStack:
 
     def _embedded(self, tokens, lengths):
         """(inputs, table) of the first layer: vectors, or ids and the table they are rows of."""
-        config, size = self.config, self.inputs.vocabulary_size
+        config, inputs = self.config, self.inputs
+        hinted = inputs.added_by_words is not None
         if config.input == "one_hot":
+            if hinted:
+                config.refuse("input", f"has no vectors that {HINTS} could be added to.")
             return tokens, None
-        if config.embedding_dropout or config.normalized_embedding:
-            return word_vectors(config, tokens, lengths, size), None
-        return tokens, word_table(config, tokens, size)
+        if config.embedding_dropout or config.normalized_embedding or hinted:
+            return word_vectors(config, tokens, lengths, inputs), None
+        return tokens, word_table(config, tokens, inputs.vocabulary_size)
 
     def _layer(self, units: int, number: int, sequences: bool, backward: bool):
         from sentiment_train.layers.recurrence import KerasRecurrence, Recurrence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -27,25 +28,24 @@ class OfWords(Protocol):
 class NGrams(Part):
     """Logistic regression over the n-grams of `NGramEncoder`; see `layers.ngram_regression`."""
 
-    inverse_penalty: float = 64.0  # C of the L2 penalty
+    inverse_penalty: float = 32.0  # C of the L2 penalty
     smoothing: float = 1.0  # of the counts
-    least_texts: int = 3  # an n-gram of fewer training texts is left out
     folds: int = 5  # while training, a text is answered by a model without its fold of the texts
 
     def check(self):
         for name in ("inverse_penalty", "smoothing"):
             self.require(getattr(self, name) > 0, name, "above 0")
-        self.require(self.least_texts >= 1, "least_texts", "at least 1")
         self.require(2 <= self.folds <= 100, "folds", "2 to 100")
 
     def logits_of_ngrams(self, tokens, inputs: ModelInputs, outputs: int):
-        """Keras tensor `[batch, length, 1 + orders] int32` → `[batch, outputs] float32`."""
+        """Keras tensor `[batch, length, 1 + orders] int32` → `[batch, outputs] float32`, and what
+        each n-gram adds to them, `[batch, length, orders · outputs] float32`."""
         from sentiment_train.layers.ngram_features import NGramFeatures
         from sentiment_train.layers.ngram_regression import Regression
 
-        settings = (self.smoothing, self.least_texts, self.inverse_penalty, self.folds)
-        buckets, regression = inputs.encoder.buckets, Regression(*settings)
-        return NGramFeatures(buckets, outputs, regression, inputs.served, name="wide")(tokens)
+        regression = Regression(self.smoothing, self.inverse_penalty, self.folds)
+        size = inputs.encoder.size
+        return NGramFeatures(size, outputs, regression, inputs.served, name="wide")(tokens)
 
 
 @gin.configurable
@@ -56,7 +56,9 @@ class WideAndDeep(Part):
     The wide model knows from the first step which words, pairs and triples go with which class; the
     network learns what is missing (Cheng et al. 2016 train both together). It would find nothing
     missing in the texts that the wide model was fitted to, so for each of them it sees the answer
-    of one that was fitted without it.
+    of one that was fitted without it. With `hints` the network reads, beside the vector of a word,
+    what the n-grams that end with it add to the wide model's answer, and how near the word is to
+    the beginning and the end of the text.
 
     `parts` leaves one of them out, to see what it is worth; data and batches stay the same. Of the
     wide model alone a training moves only the bias.
@@ -65,6 +67,7 @@ class WideAndDeep(Part):
     deep: OfWords = gin.REQUIRED
     wide: NGrams = gin.REQUIRED
     parts: Literal["both", "deep", "wide"] = "both"
+    hints: bool = True
 
     @property
     def normalized_embedding(self) -> bool | None:
@@ -91,12 +94,16 @@ class WideAndDeep(Part):
 
         features = feature_inputs(inputs.encoder)
         tokens, lengths = features["tokens"], features["lengths"]
-        outputs = 1 if inputs.num_classes == 2 else inputs.num_classes
-        if self.parts == "wide":
-            logits = self.wide.logits_of_ngrams(tokens, inputs, outputs)
-        else:
-            logits = self.deep.logits(tokens[:, :, 0], lengths, inputs)
+        if self.parts != "deep":
+            outputs = 1 if inputs.num_classes == 2 else inputs.num_classes
+            wide, added = self.wide.logits_of_ngrams(tokens, inputs, outputs)
+            if self.parts == "wide":
+                return keras.Model(features, wide, name="wide_and_deep")
+            if self.hints:
+                inputs = dataclasses.replace(inputs, added_by_words=added)
+        logits = self.deep.logits(tokens[:, :, 0], lengths, inputs)
         if self.parts == "both":
-            wide = self.wide.logits_of_ngrams(tokens, inputs, logits.shape[-1])
+            if logits.shape[-1] > wide.shape[-1]:  # of two classes: the difference is the log-odds
+                wide = keras.ops.concatenate([-0.5 * wide, 0.5 * wide], axis=-1)
             logits = keras.layers.Add(name="sum", dtype="float32")([logits, wide])
         return keras.Model(features, logits, name="wide_and_deep")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from sentiment_train.schema import ModelInputs
+
+HINTS = "what WideAndDeep.hints tells of each word"  # for messages of models that cannot read it
+
 
 def check_words(config) -> None:
     """Ranges of the fields that all models over words share; raises ConfigError."""
@@ -20,17 +24,25 @@ def word_table(config, tokens, vocabulary_size: int):
     return layer(tokens)
 
 
-def word_vectors(config, tokens, lengths, vocabulary_size: int):
+def word_vectors(config, tokens, lengths, inputs: ModelInputs):
     """`[batch, length, embedding_size]`, what a model sees of its tokens.
 
     Normalised ones may be perturbed. That comes after the dropout, as in what the authors of
     Miyato et al. 2017 published: a unit that is dropped is not moved.
     """
+    import keras
+
     from sentiment_train.layers.dropout import Dropout
     from sentiment_train.layers.embedding import Lookup
+    from sentiment_train.layers.hints import Hints
     from sentiment_train.layers.perturbation import Perturbable
 
-    vectors = Lookup(name="lookup")(tokens, word_table(config, tokens, vocabulary_size))
+    vectors = Lookup(name="lookup")(tokens, word_table(config, tokens, inputs.vocabulary_size))
     dropout = Dropout(config.embedding_dropout, whole_vectors=True, name="embedding_dropout")
     vectors = dropout(vectors)
-    return Perturbable(name="words")(vectors, lengths) if config.normalized_embedding else vectors
+    if config.normalized_embedding:
+        vectors = Perturbable(name="words")(vectors, lengths)
+    if inputs.added_by_words is None:
+        return vectors
+    hints = Hints(config.embedding_size, name="hints")(inputs.added_by_words, lengths)
+    return keras.layers.Add(name="words_and_hints")([vectors, hints])

@@ -53,7 +53,7 @@ class Decisions:
     devices: Devices
     jit_compile: bool
     use_cudnn: bool  # by recurrent layers
-    recurrent_loops: str  # how our own are executed: plain, xla or compiled
+    recurrent_loops: str  # how our own may be: plain, xla or compiled; see `Assembly` for the rest
     cores: int  # of the CPU, for each replica
     precision: str  # float32 | bfloat16 | float16
     seed: int

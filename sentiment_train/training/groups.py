@@ -4,7 +4,7 @@ A model made of a pretrained encoder and a fresh head wants two learning rates, 
 is left alone until the head has found its place (Howard & Ruder 2018, gradual unfreezing).
 
 A group follows the experiment's schedule from where it starts: the same shape, with its own peak
-and warm-up, over the steps that are left then.
+and warm-up, over the steps that are left then. In a cycle its warm-up is the way up to the peak.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def describe_groups(planned: Sequence[PlannedGroup], weights: Sequence) -> str:
         count = sum(weights[i].value.shape.num_elements() for i in group.members)
         line = f"{group.name or 'all others'}: {count:,} parameters"
         rate = getattr(group.schedule, "learning_rate", None)
-        warmup = getattr(group.schedule, "warmup", "0 steps")
+        warmup = getattr(group.schedule, "warmup", None) or "0 steps"
         if not group.trains:
             lines.append(f"{line}, frozen: the training ends before step {group.starts:,}")
             continue
@@ -184,7 +184,7 @@ def _schedule_of(group: ParameterGroup, schedule, steps: int, steps_per_epoch: i
         if name not in {field.name for field in fields}:
             group.refuse(name, f"needs a schedule with such a field; {type(schedule).__name__} has"
                          " none.")  # fmt: skip
-    warmup = changed.get("warmup", getattr(schedule, "warmup", "0 steps"))
+    warmup = changed.get("warmup", getattr(schedule, "warmup", None)) or "0 steps"
     if 0 < steps < to_steps(warmup, steps_per_epoch):
         group.refuse("warmup", f"({warmup}) is longer than the {steps:,} steps that are left when"
                      " the group starts.")  # fmt: skip

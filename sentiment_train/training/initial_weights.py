@@ -2,7 +2,9 @@
 
 Only embedding and recurrent layers are taken, unless layers are named: a head belongs to what was
 predicted there. The words of two runs have different ids, so what has a row for each word is
-matched through the `vocabulary.txt` of both.
+matched through the `vocabulary.txt` of both. What has a row for each n-gram is taken only if both
+have the same n-grams. A plain embedding layer takes the vectors of a normalised one as they were
+used there, normalised.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
+from sentiment_train.data.ngrams import FILE_NAME as NGRAMS
 from sentiment_train.data.vocabulary import FILE_NAME, load_vocabulary
 from sentiment_train.errors import CheckpointError, DataError, did_you_mean
 from sentiment_train.training.checkpoints import Checkpoint, Checkpoints, weights_digest
@@ -52,11 +55,8 @@ class OtherRun:
     @cached_property
     def words(self) -> tuple[str, ...]:
         """Its vocabulary, in the order of the ids."""
-        import tensorflow as tf
-
         words, path = _vocabulary_of(self.path), f"{self.path}/{FILE_NAME}"
-        with tf.io.gfile.GFile(path, "rb") as file:
-            digest = hashlib.sha256(file.read()).hexdigest()
+        digest = hashlib.sha256(_content(path) or b"").hexdigest()
         if digest != self._vocabulary:
             raise CheckpointError(
                 f"{path} is not the vocabulary that the checkpoints of this run were trained with."
@@ -90,9 +90,10 @@ def take(step: TrainStep, vocabulary: str, other: OtherRun, layers: Sequence[str
     values, taken, said = [], {}, []
     for layer in _wanted(step.model, layers, other):
         known = ""
+        _check_ngrams(layer, vocabulary, other)
         for name, variable in _variables_of(layer).items():
-            found = other.array(layer.name, name)
-            taken[f"{layer.name}/{name}"] = found
+            taken[f"{layer.name}/{name}"] = other.array(layer.name, name)
+            found = _as_it_was_used(layer, name, other)
             if _rows_are_words(layer, name):
                 found, known = _matched_by_word(found, variable.numpy(), vocabulary, other)
             if found.shape != tuple(variable.shape):
@@ -105,6 +106,40 @@ def take(step: TrainStep, vocabulary: str, other: OtherRun, layers: Sequence[str
     if step.average:
         step.average.restart()
     return Origin(other.path, other.step, weights_digest(taken), " + ".join(said))
+
+
+def _as_it_was_used(layer, name: str, other: OtherRun) -> np.ndarray:
+    """A variable of the other run; word vectors that it normalises are so, if `layer` does not."""
+    from sentiment_train.layers.embedding import Embedding
+
+    found, frequencies = other.array(layer.name, name), other.layers[layer.name].get("frequencies")
+    if name != "embeddings" or frequencies is None or getattr(layer, "normalized", False):
+        return found
+    there = Embedding(*found.shape, normalized=True, dtype="float32")
+    there.build()
+    there.set_weights([found, frequencies])
+    return there.call(None).numpy()
+
+
+def _check_ngrams(layer, vocabulary: str, other: OtherRun) -> None:
+    """Raises CheckpointError if the rows of a layer are n-grams, and other ones there."""
+    from sentiment_train.layers.ngram_features import NGramFeatures
+
+    if not isinstance(layer, NGramFeatures):
+        return
+    here, there = (_content(f"{directory}/{NGRAMS}") for directory in (vocabulary, other.path))
+    if here is None or here != there:
+        why = f"{layer.name} has a row for each n-gram, and {NGRAMS} there is not the one of here"
+        raise _refusal(other, why)
+
+
+def _content(path: str) -> bytes | None:
+    import tensorflow as tf
+
+    if not tf.io.gfile.exists(path):
+        return None
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return file.read()
 
 
 def _matched_by_word(found, fresh, vocabulary: str, other: OtherRun) -> tuple[np.ndarray, str]:

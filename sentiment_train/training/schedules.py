@@ -55,18 +55,22 @@ class _WarmedUp(_Peaked):
 
     def rising_steps(self, total_steps: int, steps_per_epoch: int) -> int:
         """Steps before the peak."""
-        warmup_steps = to_steps(self.warmup, steps_per_epoch)
-        if warmup_steps > total_steps:
-            self.refuse(
-                "warmup",
-                f"is {warmup_steps} steps, longer than the training of {total_steps}; write"
-                f" '{total_steps // 10} steps', or lengthen Training.length.",
-            )
-        return warmup_steps
+        return _steps_of_warmup(self, total_steps, steps_per_epoch)
 
     def rise(self, step, rising_steps: int):
         """Share of the peak before it; the last step before it has all of it."""
         return (step + 1.0) / rising_steps
+
+
+def _steps_of_warmup(schedule, total_steps: int, steps_per_epoch: int) -> int:
+    warmup_steps = to_steps(schedule.warmup, steps_per_epoch)
+    if warmup_steps > total_steps:
+        schedule.refuse(
+            "warmup",
+            f"is {warmup_steps} steps, longer than the training of {total_steps}; write"
+            f" '{total_steps // 10} steps', or lengthen Training.length.",
+        )
+    return warmup_steps
 
 
 def _keras_schedule(schedule: _Peaked, rising_steps, total_steps, steps_per_epoch):
@@ -124,6 +128,7 @@ class OneCycleSchedule(_Peaked):
     """
 
     rising_share: float = 0.3  # of the training, before the peak
+    warmup: str | None = None  # before the peak, in place of that share
     start_share: float = 0.04  # of the peak, in the first step
     final_share: float = 1e-4  # of the peak, at the end
 
@@ -132,9 +137,13 @@ class OneCycleSchedule(_Peaked):
         self.require(0 < self.rising_share < 1, "rising_share", "between 0 and 1")
         for name in ("start_share", "final_share"):
             self.require(0 <= getattr(self, name) <= 1, name, "0 to 1")
+        if self.warmup is not None:
+            check_duration(self, "warmup", at_least_one_step=False)
 
     def rising_steps(self, total_steps: int, steps_per_epoch: int) -> int:
-        return round(self.rising_share * total_steps)
+        if self.warmup is None:
+            return round(self.rising_share * total_steps)
+        return _steps_of_warmup(self, total_steps, steps_per_epoch)
 
     def rise(self, step, rising_steps: int):
         return self.start_share + (1.0 - self.start_share) * step / rising_steps

@@ -40,14 +40,14 @@ class Measures(NamedTuple):
 class TrainStep:
     """Model, loss and optimizer as one function of a batch.
 
-    Everything is created inside the strategy's scope. `class_weights` is `[num_classes] float32`.
-    `optimizer` is a Keras optimizer for all weights, or a `GroupedOptimizer`; the functions are
-    traced once for each of its phases, of which most runs have one.
+    Everything is created inside the strategy's scope. `class_weights` is a `[num_classes] float32`
+    array. `optimizer` is a Keras optimizer for all weights, or a `GroupedOptimizer`; the functions
+    are traced once for each of its phases, of which most runs have one.
     """
 
     def __init__(self, model, loss: Loss, class_weights, optimizer, settings: Training,
                  decisions: Decisions):  # fmt: skip
-        self.model = model
+        self.model, self.class_weights = model, class_weights
         self.settings, self.decisions, self.strategy = settings, decisions, decisions.strategy
         self.weights = list(model.trainable_variables)
         tensors = [weight.value for weight in self.weights]
@@ -71,6 +71,13 @@ class TrainStep:
         compiled = True if decisions.compiles_whole_steps else None
         self.train = _function(self._train, jit_compile=compiled)
         self._one_after_another = _function(self._train_one_after_another, jit_compile=compiled)
+
+    @property
+    def traces(self) -> int:
+        """How many graphs TensorFlow has made of the step so far."""
+        functions = (self.train, self._one_after_another, self.train_several)
+        functions += (self.accumulate, self.apply_accumulated)
+        return sum(function.experimental_get_tracing_count() for function in functions)
 
     @property
     def finds_rows(self) -> bool:

@@ -1,19 +1,22 @@
 """N-grams against a reference in plain Python, and what a store makes of them."""
 
+import collections
+
 import numpy as np
 import pytest
 
 from sentiment_train import overview
+from sentiment_train.data import encoders, ngrams
 from sentiment_train.data.encoders import WordEncoder
 from sentiment_train.data.ngrams import NGramEncoder
 from sentiment_train.data.prepare import prepare
 from sentiment_train.data.splits import Splits
 from sentiment_train.data.text import TextRules
 from sentiment_train.data.vocabulary import Vocabulary
-from sentiment_train.errors import ConfigError
+from sentiment_train.errors import ConfigError, DataError
 from sentiment_train.schema import Encoder, FittedEncoder
 
-PRIME, BASE = 2**31 - 1, 1_103_515_245
+MULTIPLIER = 0x9E3779B97F4A7C15
 TEXTS = [
     "",
     "so",
@@ -26,39 +29,72 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def digit_of(tf):
-    return lambda word: int(tf.strings.to_hash_bucket_fast([word.encode()], PRIME)[0])
+    return lambda word: int(tf.strings.to_hash_bucket_fast([word], 2**63 - 1)[0])
 
 
-def ngrams_of(text, rules, digit_of):
-    """`[words][orders]`, as `NGramEncoder` says, of a text without punctuation."""
-    words, found = text.split(), []
-    for end in range(len(words)):
-        found.append([])
-        for order in rules.orders:
-            number = order
-            for word in words[max(end - order + 1, 0) : end + 1]:
-                number = (number * BASE + digit_of(word)) % PRIME
-            found[-1].append(1 + number % (rules.buckets - 1) if end >= order - 1 else 0)
+def hash_of(words, digit_of):
+    number = len(words)
+    for word in words:
+        number = (number * MULTIPLIER + digit_of(word)) % 2**64
+    return number >> 1
+
+
+def words_of_ngrams(text, rules):
+    """`[words][orders]` tuples of words, None where there is none, of text without punctuation."""
+    words = text.split()
+    found = [
+        [tuple(words[end - order : end]) if end >= order else None for order in rules.orders]
+        for end in range(1, len(words) + 1)
+    ]
     if (limit := rules.max_length) is not None and len(found) > limit:
         found = found[: limit // 2] + found[len(found) - (limit - limit // 2) :]
     met = set()
     for row in found:
-        for column, bucket in enumerate(row):
-            if bucket in met:
-                row[column] = 0
-            met.add(bucket)
-    return found or [[0] * len(rules.orders)]
+        for column, ngram in enumerate(row):
+            row[column] = None if ngram in met else ngram
+            met.add(ngram)
+    return found or [[None] * len(rules.orders)]
+
+
+def learned(texts, rules, digit_of):
+    """The ids of n-grams, by their words."""
+    having = collections.Counter()
+    for text in texts:
+        words = text.split()
+        having.update(
+            {tuple(words[i : i + n]) for n in rules.orders for i in range(len(words) - n + 1)}
+        )
+    enough = [ngram for ngram, count in having.items() if count >= rules.least_texts]
+    enough.sort(key=lambda ngram: (-having[ngram], hash_of(ngram, digit_of)))
+    return {ngram: 1 + i for i, ngram in enumerate(enough[: rules.most_ngrams])}
 
 
 @pytest.mark.parametrize("max_length", [None, 3], ids=["whole", "cut"])
 @pytest.mark.parametrize("orders", [(1, 2, 3), (2,), (4, 1)], ids=str)
-@pytest.mark.parametrize("buckets", [2**20, 7])
-def test_ngrams_are_those_of_a_plain_python_reference(tf, digit_of, max_length, orders, buckets):
-    rules = NGramEncoder(orders, buckets, WordEncoder(max_length=max_length))
-    tokens = rules.fit(TEXTS).encode(tf.constant(TEXTS))
+@pytest.mark.parametrize("kept", [(1, 100), (1, 4), (2, 100), (9, 9)], ids=str)
+def test_ngrams_are_those_of_a_plain_python_reference(tf, digit_of, max_length, orders, kept):
+    rules = NGramEncoder(orders, *kept, WordEncoder(max_length=max_length))
+    encoder = rules.fit([*TEXTS, "so good so good"])
+    ids = learned([*TEXTS, "so good so good"], rules, digit_of)
+    assert encoder.size == 1 + len(ids)
+    tokens = encoder.encode(tf.constant([*TEXTS, "never met so"]))
     assert tokens.dtype == tf.int32
     found = [[word[1:] for word in row] for row in tokens.to_list()]
-    assert found == [ngrams_of(text, rules, digit_of) for text in TEXTS]
+    assert found == [
+        [[ids.get(ngram, 0) for ngram in row] for row in words_of_ngrams(text, rules)]
+        for text in [*TEXTS, "never met so"]
+    ]
+
+
+def test_of_very_many_ngrams_the_rare_ones_are_forgotten_while_counting(monkeypatch, tf):
+    monkeypatch.setattr(ngrams, "_MOST_COUNTED", 500)
+    monkeypatch.setattr(encoders, "_TEXTS_PER_CALL", 50)
+    texts = [f"good {i}" if i % 2 else f"bad {i}" for i in range(1000)]
+    rules = NGramEncoder((1, 2), least_texts=1)
+    encoder = rules.fit(texts)
+    assert encoder.size < 700  # of 2,002
+    good, bad = encoder.encode(tf.constant(["good", "bad"])).to_list()
+    assert {good[0][1], bad[0][1]} == {1, 2}
 
 
 def test_the_first_id_of_a_token_is_that_of_the_word_encoder(tf, reviews):
@@ -71,19 +107,24 @@ def test_the_first_id_of_a_token_is_that_of_the_word_encoder(tf, reviews):
 
 
 def test_no_ngram_joins_the_ends_of_a_text_that_was_cut(tf):
-    whole = NGramEncoder((2,)).fit(["a b c d e f"])
-    cut = NGramEncoder((2,), words=WordEncoder(max_length=3)).fit(["a b c d e f"])
-    (all_pairs,), (pairs,) = (
-        e.encode(tf.constant(["a b c d e f"])).to_list() for e in (whole, cut)
-    )
-    assert [pair for _, pair in pairs] == [all_pairs[place][1] for place in (0, 4, 5)]
+    text = "a b c d e f"
+    whole = NGramEncoder((2,), 1).fit([text])
+    cut = NGramEncoder((2,), 1, words=WordEncoder(max_length=3)).fit([text, "a e"])
+    (all_pairs,), (pairs,) = (e.encode(tf.constant([text])).to_list() for e in (whole, cut))
+    assert all(pair for _, pair in all_pairs[1:])
+    known = set(cut.hashes) & set(whole.hashes)
+    assert len(known) == 5  # the pair "a e" is another one
+    assert [cut.hashes[pair - 1] if pair else 0 for _, pair in pairs] == [
+        whole.hashes[pair - 1] if pair else 0 for _, pair in np.take(all_pairs, [0, 4, 5], axis=0)
+    ]
 
 
 def test_an_ngram_whose_first_place_was_cut_off_counts_where_it_is_left(tf):
-    encoder = NGramEncoder((1,), words=WordEncoder(max_length=2)).fit(["a"])
+    encoder = NGramEncoder((1,), 1, words=WordEncoder(max_length=2)).fit(["x a b a"])
     (row,) = encoder.encode(tf.constant(["x a b a"])).to_list()
-    (whole,) = NGramEncoder((1,)).fit(["a"]).encode(tf.constant(["x a"])).to_list()
+    (whole,) = encoder.encode(tf.constant(["x a"])).to_list()
     assert row == whole
+    assert all(ngram for _, ngram in row)
 
 
 def test_no_texts_are_no_rows(tf):
@@ -100,11 +141,25 @@ def test_a_loaded_encoder_gives_the_ids_of_the_fitted_one(tf, reviews, tmp_path)
     assert loaded.encode(texts).to_list() == fitted.encode(texts).to_list()
 
 
+@pytest.mark.parametrize("content", [None, b"", b"words", "floats", "pickled"], ids=str)
+def test_what_is_no_file_of_ngrams_is_refused(tf, tmp_path, content):
+    NGramEncoder().fit(["a"]).save(str(tmp_path))
+    path = tmp_path / "ngrams.npy"
+    if content is None:
+        path.unlink()
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.save(path, {"floats": np.zeros(3), "pickled": np.array([None])}[content])
+    with pytest.raises(DataError, match=r"ngrams.npy: not a file of n-grams"):
+        NGramEncoder().load(str(tmp_path))
+
+
 def test_a_store_keeps_words_and_ngrams_and_counts_the_unknown_words(tf, list_source, tmp_path):
     rows = [(f"word{i} is good" if i % 2 else f"word{i} bad", str(i % 2)) for i in range(40)]
     source = list_source(all=rows)
     few_words = WordEncoder(vocabulary=Vocabulary(max_size=4))
-    encoder = NGramEncoder(buckets=1000, words=few_words)
+    encoder = NGramEncoder(words=few_words)
     data = prepare(source, Splits(), encoder, str(tmp_path), print)
     train = data.splits["train"]
     assert train.tokens.shape == (sum(train.lengths), 4)
@@ -136,8 +191,8 @@ def test_it_keeps_the_contract_of_encoders(tf):
         ({"orders": ()}, "orders"),
         ({"orders": (0, 1)}, "orders"),
         ({"orders": (2, 2)}, "orders"),
-        ({"buckets": 1}, "buckets"),
-        ({"buckets": 2**31}, "buckets"),
+        ({"least_texts": 0}, "least_texts"),
+        ({"most_ngrams": 0}, "most_ngrams"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_by_name(settings, name):

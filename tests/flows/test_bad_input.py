@@ -69,6 +69,12 @@ def test_a_wrong_configuration(main, gin_text, expected, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_dry_run_of_another_mode_is_refused(main):
+    status, printed = main(FLAGS, dry_run=True, mode="export")
+    assert status == 2
+    assert "--dry_run shows what a training would be; leave out --mode=export." in printed
+
+
 @pytest.mark.parametrize(
     ("binding", "expected"),
     [

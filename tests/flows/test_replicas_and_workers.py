@@ -10,13 +10,42 @@ from program import SMALL, Program, Workers, wait_until
 
 # Batches of 37 rows: never divisible, and the last ones leave a replica without any example.
 UNEVEN = (
-    SMALL
+    "import fitted_layer\n"
+    + SMALL
     + """
+RecurrentClassifier.pooling = @FittedPooling
 Buckets.batch_size = 37
 Buckets.count = 3
 Validation.every = '6 steps'
 """
 )
+# Deep in the model something is made from the texts, and on every worker it is something else.
+FITTED = """
+import json, os
+import gin, keras
+from sentiment_train.layers.pooling import MeanMaxPooling
+
+class Shift(keras.layers.Layer):
+    def build(self, shape):
+        self.shift = self.add_weight(name="shift", shape=(shape[-1],), initializer="zeros")
+
+    def call(self, x):
+        return x + self.shift
+
+    def start_from(self, examples):
+        worker = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {"index": 0})["index"]
+        self.shift.assign(0.5 + 0 * self.shift + worker * 1e-3)
+        return True
+
+@gin.register
+class FittedPooling(MeanMaxPooling):
+    def __init__(self):
+        super().__init__(name="pooling")
+        self.shift = Shift(name="shift")
+
+    def call(self, states, mask):
+        return self.shift(super().call(states, mask))
+"""
 WAYS = {
     "two_replicas": (1, "Runtime.logical_cpus = 2"),
     "two_workers": (2, "Experiment.report = @Report()"),  # the chief alone writes it
@@ -28,7 +57,9 @@ PLAIN = "--gin_bindings=Runtime.xla = 'off'"  # the same numbers, and less to do
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, cache) -> Program:
     program = Program(tmp_path_factory.mktemp("runs"), cache, UNEVEN)
+    (program.folder / "fitted_layer.py").write_text(FITTED)
     assert program.finish("one") == 0, program.log("one")
+    assert "weights    shift made from" in program.log("one")
     return program
 
 
@@ -41,6 +72,14 @@ def assert_same_numbers(runs: Program, run: str) -> None:
     for split in ("validation", "test"):
         metrics, wanted = runs.results(run)[split], runs.results("one")[split]
         assert metrics == pytest.approx(wanted, rel=1e-5)
+    assert_same_temperature(runs.results(run), runs)
+
+
+def assert_same_temperature(results: dict, runs: Program) -> None:
+    """As the run with one replica has it: each worker fits it to the whole validation split."""
+    expected = runs.results("one")["calibration"]
+    assert "none_because" not in expected
+    assert results["calibration"] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -68,6 +107,7 @@ def test_workers_evaluate_the_weights_of_one_replica_to_the_same_numbers(runs):
         expected = runs.results("one")[split]
         assert found[split]["loss"] == pytest.approx(expected["loss"], rel=1e-6)
         assert {**found[split], "loss": 0} == {**expected, "loss": 0}
+    assert_same_temperature(found, runs)
 
 
 def test_a_run_goes_on_with_two_workers_then_four_then_one(runs):

@@ -10,6 +10,7 @@ from sentiment_train.models.convolutional import GatedConvolutionClassifier
 from sentiment_train.models.language_model import LanguageModel
 from sentiment_train.models.mlp import MlpClassifier
 from sentiment_train.models.recurrent import RecurrentClassifier
+from sentiment_train.models.stack import token_inputs
 from sentiment_train.schema import ModelInputs
 
 pytestmark = pytest.mark.usefixtures("tf")
@@ -74,3 +75,40 @@ def test_one_hot_vectors_are_neither_dropped_nor_normalised(kind, setting):
     (name,) = setting
     with pytest.raises(ConfigError, match=rf"{kind.__name__}\.{name} = .* no embedding to work on"):
         kind(input="one_hot", **setting)
+
+
+def hinted(kind):
+    """With what each word adds as a feature, in place of a model that tells it."""
+    import keras
+
+    model_class, settings = MODELS[kind]
+    added = keras.Input([None, 2], name="added")
+    inputs = ModelInputs(VOCABULARY, 2, max_length=6, added_by_words=added)
+    features = token_inputs()
+    logits = model_class(embedding_size=4, **settings).logits(**features, inputs=inputs)
+    return keras.Model({**features, "added": added}, logits)
+
+
+@pytest.mark.parametrize("kind", ["last state", "two directions", "mean", "convolution"])
+def test_hints_are_added_to_the_words_and_padding_has_none(kind):
+    model, plain = hinted(kind), built(kind)
+    tables = {w.path: w.numpy() for w in plain.weights}
+    for weight in model.weights:
+        weight.assign(tables.get(weight.path, weight))
+    kernel = model.get_layer("hints").kernel
+    added = np.random.default_rng(2).normal(0, 0.1, (3, 6, 2)).astype(np.float32)
+    there = np.arange(6) < batch()["lengths"][:, None]
+    answer = model({**batch(), "added": added})
+    other = np.where(there[:, :, None], added, 9.0)
+    np.testing.assert_allclose(model({**batch(), "added": other}), answer, rtol=1e-5, atol=1e-6)
+    assert np.abs(answer - plain(batch())).max() > 1e-3
+    kernel.assign(np.zeros(kernel.shape))
+    np.testing.assert_allclose(
+        model({**batch(), "added": added}), plain(batch()), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("kind", ["padding seen", "flat"])
+def test_models_that_move_words_to_other_places_refuse_hints(kind):
+    with pytest.raises(ConfigError, match=r"WideAndDeep\.hints"):
+        hinted(kind)

@@ -1,6 +1,7 @@
 """The regularisers that move word vectors, against the paper's equations, text by text."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from paper_equations import PooledTexts
 from small_training import VOCABULARY, Grouped, assert_close, random_split, sgd, whole_batch
 
-from sentiment_train.data.batches import FILLER
+from sentiment_train.data.batches import FILLER, RowSlice
 from sentiment_train.data.sources.packaged import PackagedReviews
 from sentiment_train.errors import ConfigError
 from sentiment_train.experiment import Experiment
@@ -37,9 +38,8 @@ KEY = (3, 4)
 
 def pooled(classes=3, **options):
     """Normalised word vectors → mean → relu → logits."""
-    settings = MlpClassifier(
-        embedding_size=4, pooling="mean", dense_units=(5,), normalized_embedding=True, **options
-    )
+    options = {"embedding_size": 4, "pooling": "mean", "dense_units": (5,), **options}
+    settings = MlpClassifier(normalized_embedding=True, **options)
     return settings.build(ModelInputs(VOCABULARY, classes))
 
 
@@ -68,12 +68,15 @@ class Small:
     def gradients(self, batch, scale=1.0) -> list[np.ndarray]:
         return [g.numpy() for g in self.of_rows.sums(0, batch, KEY, scale)[0]]
 
-    def rows(self, batch) -> Rows:
-        return Rows(self.of_rows, range(len(self.of_rows.weights)), batch, KEY, 1.0)
+    def rows(self, batch, scale=1.0) -> Rows:
+        return Rows(self.of_rows, range(len(self.of_rows.weights)), batch, KEY, scale)
 
-    def perturbation(self, batch):
-        rows = self.rows(batch)
-        return self.regulariser.perturbation(rows, rows.answer(rows.loss)).numpy()
+    def move(self, batch, scale=1.0):
+        rows = self.rows(batch, scale)
+        return self.regulariser.perturbation(rows, rows.answer(rows.loss))
+
+    def perturbation(self, batch, scale=1.0) -> np.ndarray:
+        return self.move(batch, scale).numpy()
 
     def loss(self, batch, move=None) -> float:
         rows = self.rows(batch)
@@ -164,6 +167,36 @@ def test_the_scale_of_a_loss_changes_nothing_but_the_scale(regulariser):
     assert_close(scaled, small.gradients(batch))
 
 
+@pytest.mark.parametrize("precision, scale", [("bfloat16", 1.0), ("float16", 2.0**15)])
+def test_a_short_precision_finds_nearly_the_direction_of_float32(precision, scale):
+    split, regulariser = random_split(rows=24, longest=200, classes=3), VirtualAdversarial(1.0)
+    batch = whole_batch(split, range(24), 200)
+    model = partial(pooled, embedding_size=32, dense_units=())
+    exact = Small(regulariser, model())
+    keras.mixed_precision.set_dtype_policy(f"mixed_{precision}")
+    short = Small(regulariser, model())
+    expected, found = exact.perturbation(batch), short.perturbation(batch, scale)
+    np.testing.assert_allclose((found**2).sum(axis=(1, 2)), 1.0, rtol=1e-5)  # none is 0 or NaN
+    cosines = np.abs((found * expected).sum(axis=(1, 2)))  # d and -d are as good as each other
+    assert cosines.mean() > 0.93
+
+
+def test_compiled_in_bfloat16_virtual_moves_go_where_those_of_float32_go(tf):
+    """One logit has one direction and its opposite, whatever d was drawn."""
+    batch, virtual = whole_batch(random_split(longest=200), range(24), 200), VirtualAdversarial(1.0)
+    model = partial(pooled, 2, embedding_size=32, dense_units=())
+    weights = np.ones(2, np.float32)
+    expected = Small(virtual, model(), weights).perturbation(batch)
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    short = Small(virtual, model(), weights)
+    found = tf.function(short.move, jit_compile=True)(batch).numpy()
+    assert np.abs((found * expected).sum(axis=(1, 2))).min() > 0.97
+
+
+def test_a_direction_of_very_small_numbers_has_its_norm_all_the_same(tf):
+    np.testing.assert_allclose(of_norm(5.0, tf.constant([[[3e-25, 4e-25]]])), [[[3, 4]]], rtol=1e-6)
+
+
 def normalised(trainer, regulariser, **options):
     """A `Trainer` of the pooled model; what is reported is the loss of the texts as they are."""
     options = {"model": pooled, "class_weights": CLASS_WEIGHTS, **options}
@@ -180,16 +213,6 @@ def test_two_replicas_learn_what_one_device_learns(trainer):
     assert_close(several.weights(), one.weights())
 
 
-def test_accumulated_batches_are_one_large_batch(trainer):
-    at_once = normalised(trainer, Adversarial())
-    t = normalised(trainer, Adversarial(), accumulate_batches=2)
-    expected = at_once.train(SPLIT, range(12))
-    t.train(SPLIT, range(5))
-    t.train(SPLIT, range(5, 12))
-    np.testing.assert_allclose(t.apply(), expected, rtol=1e-5, atol=1e-6)
-    assert_close(t.weights(), at_once.weights())
-
-
 def test_the_reported_loss_is_that_of_the_texts_as_they_are(trainer):
     with_it, without = (normalised(trainer, r).train(SPLIT, range(9)) for r in (BOTH[0], None))
     assert with_it[:3] == pytest.approx(without[:3], rel=1e-6)
@@ -204,16 +227,34 @@ def test_a_compiled_step_is_the_plain_one(trainer):
         )
 
 
+def test_virtual_moves_of_every_replica_and_accumulated_batch_are_added(tf, trainer):
+    """Each draws another d, so they are not those of one large batch."""
+    t = normalised(trainer, BOTH[1], replicas=2, accumulate_batches=2)
+    small, before = Small(BOTH[1]), t.weights()
+    small.model.set_weights(t.step.model.get_weights())
+    gradients, weight = 0.0, 0.0
+    for number, rows in enumerate((range(5), range(5, 12))):
+        t.train(SPLIT, rows)
+        for replica in range(2):
+            batch = whole_batch(SPLIT, RowSlice(2, replica).of(np.asarray(rows)))
+            key = tf.random.experimental.stateless_fold_in([0, number], replica)
+            found, sums = small.of_rows.sums(0, batch, key, 1.0)
+            gradients, weight = gradients + np.array(found, object), weight + float(sums[1])
+    t.apply()
+    assert_close(
+        t.weights(), [w - 0.5 * g / weight for w, g in zip(before, gradients, strict=True)]
+    )
+
+
 def test_a_run_that_goes_on_is_one_that_never_stopped(trainer):
     options = {"model": lambda: pooled(dropout=0.3), "average_decay": 0.9}
-    whole, first, second = (normalised(trainer, BOTH[1], **options) for _ in range(3))
-    steps = [range(start, start + 7) for start in (0, 7, 14, 21)]
-    measures = [whole.train(SPLIT, rows) for rows in steps]
-    for rows in steps[:2]:
-        first.train(SPLIT, rows)
-    restore(second.step.variables(), arrays_of(first.step.variables()))
+    whole, second = (normalised(trainer, BOTH[1], **options) for _ in range(2))
+    first, last = ([range(start, start + 7) for start in starts] for starts in ((0, 7), (14, 21)))
+    for rows in first:
+        whole.train(SPLIT, rows)
+    restore(second.step.variables(), arrays_of(whole.step.variables()))
     second.number = second.steps = 2
-    assert [second.train(SPLIT, rows) for rows in steps[2:]] == measures[2:]
+    assert [second.train(SPLIT, rows) for rows in last] == [whole.train(SPLIT, r) for r in last]
     found, expected = (arrays_of(t.step.variables()) for t in (second, whole))
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import pytest
 from small_training import pooled_model
 
 from sentiment_train.errors import ConfigError
 from sentiment_train.training.groups import ParameterGroup, describe_groups, plan_groups
-from sentiment_train.training.schedules import ConstantSchedule, CosineSchedule
+from sentiment_train.training.schedules import ConstantSchedule, CosineSchedule, OneCycleSchedule
 
 pytestmark = pytest.mark.usefixtures("tf")
 
@@ -80,6 +81,22 @@ def test_a_group_follows_the_schedule_from_its_start_with_its_own_peak_and_warmu
     assert (rest.steps, hidden.steps, embedding.steps) == (40, 30, 33)
     assert hidden.schedule == CosineSchedule(0.01, warmup="5 steps")
     assert embedding.schedule == SCHEDULE
+
+
+def test_in_a_cycle_the_warmup_of_a_group_is_its_way_up(weights):
+    """So a model whose encoder has a warm-up goes with such a schedule."""
+    cycle = OneCycleSchedule(0.1, rising_share=0.5)
+    late = group("embedding/*", learning_rate=0.01, starts="1 epoch", warmup="3 steps")
+    planned = plan(weights, late, schedule=cycle)
+    (rest, embedding) = (p.schedule.build(p.steps, 10) for p in planned)
+    peaks = [int(np.argmax([built(s) for s in range(30)])) for built in (rest, embedding)]
+    assert peaks == [20, 3]
+    assert describe_groups(planned, weights).splitlines() == [
+        "all others: 25 parameters, learning rate 0.1",
+        "embedding: 80 parameters, learning rate 0.01, frozen for 10 steps, warm-up 3 steps",
+    ]
+    with pytest.raises(ConfigError, match="longer than the 30 steps that are left"):
+        plan(weights, group("hidden/*", starts="1 epoch", warmup="31 steps"), schedule=cycle)
 
 
 @dataclass(frozen=True)

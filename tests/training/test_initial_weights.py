@@ -41,6 +41,8 @@ def saved(trainer, tmp_path):
         for step in (1, 2):
             arrays = arrays_of(t.step.variables())
             arrays = {name: rng.normal(size=a.shape).astype(a.dtype) for name, a in arrays.items()}
+            counts = {name: abs(a) for name, a in arrays.items() if name.endswith("frequencies")}
+            arrays |= counts
             state = TrainingState(step=step, best_step=1)
             checkpoints.save(state, arrays, {"data": "", "vocabulary": digest})
         return str(path), checkpoints.read(1).arrays
@@ -98,6 +100,22 @@ def test_normalised_embeddings_are_taken_with_the_frequencies_of_their_words(sav
     there = arrays["model/001/embedding/frequencies"]
     expected = [there[0], there[1], fresh[2], there[WORDS.index("c")], there[2], fresh[5]]
     np.testing.assert_array_equal(found, expected)
+
+
+def test_a_plain_layer_takes_normalised_embeddings_as_they_were_used(saved, start):
+    path, arrays = saved(normalized_embedding=True)
+    t, before, _ = start(path)
+    table, counts = (
+        arrays[f"model/{n}"] for n in ("000/embedding/embeddings", "001/embedding/frequencies")
+    )
+    shares = counts[:, None] / counts.sum()
+    centred = table - (shares * table).sum(axis=0)
+    used = centred / np.sqrt((shares * centred**2).sum(axis=0))
+    found = named(t)["embedding/embeddings"].numpy()
+    for row, word in enumerate(OTHER_WORDS):
+        known = word in WORDS
+        expected = used[WORDS.index(word)] if known else before["embedding/embeddings"][row]
+        np.testing.assert_allclose(found[row], expected, rtol=1e-5, err_msg=word)
 
 
 def test_the_averages_of_the_other_run_are_taken_and_the_own_begin_there(saved, start):

@@ -63,6 +63,18 @@ def test_one_cycle_rises_in_a_line_and_falls_in_a_cosine():
     assert found[10] == pytest.approx(PEAK)
 
 
+def test_one_cycle_may_rise_for_a_given_time_in_place_of_a_share():
+    by_share, by_time = (OneCycleSchedule(**given) for given in (
+        {"rising_share": 0.2}, {"warmup": "0.5 epochs"}
+    ))  # fmt: skip
+    np.testing.assert_array_equal(rates(by_time), rates(by_share))
+    assert rates(OneCycleSchedule(PEAK, warmup="0 steps"))[0] == pytest.approx(PEAK)
+    with pytest.raises(
+        ConfigError, match=r"OneCycleSchedule\.warmup = .* longer than the training"
+    ):
+        rates(OneCycleSchedule(warmup="51 steps"))
+
+
 def test_one_cycle_is_the_whole_training_however_long_that_is():
     schedule = OneCycleSchedule(PEAK)
     long = rates(schedule, total=200)
@@ -85,6 +97,7 @@ def test_a_warmup_may_take_all_of_the_training_but_not_more():
         (ConstantSchedule, {"warmup": "soon"}),
         (CosineSchedule, {"final_share": 1.1}),
         (LinearSchedule, {"final_share": -0.1}),
+        (OneCycleSchedule, {"warmup": "long"}),
         (OneCycleSchedule, {"rising_share": 1.0}),
         (OneCycleSchedule, {"start_share": -0.1}),
         (OneCycleSchedule, {"final_share": 1.1}),

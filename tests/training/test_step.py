@@ -102,6 +102,8 @@ def test_accumulated_batches_are_one_step_on_all_their_rows(trainer, replicas):
     found.append(t.apply())
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert_close(t.weights(), at_once.weights())
+    sizes = {-(-n // replicas) for n in (7, 2, 4, 6)}  # rows of a replica
+    assert t.step.traces == len(sizes) + 1  # of `accumulate`, and of `apply_accumulated`
 
 
 @pytest.mark.parametrize("replicas", [1, 3])

@@ -70,7 +70,7 @@ def test_batches_have_the_shapes_of_the_buckets_and_filler_rows_of_weight_0(shar
 
 
 def test_ngrams_come_beside_the_words_as_they_are_stored(tf, shards, streamed, tmp_path):
-    rules = NGramEncoder(buckets=1000)
+    rules = NGramEncoder(least_texts=1)
     rules.fit(f"w{i}" for i in range(115)).save(str(tmp_path))
     encoder = rules.load(str(tmp_path))
     for batch in streamed(shards(), encoder=encoder).take(10):
