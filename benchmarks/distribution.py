@@ -25,11 +25,11 @@ from dataclasses import dataclass
 from absl import app, flags
 
 from benchmarks import machine
-from benchmarks.pages import with_tables
+from benchmarks.marked_blocks import with_tables
 from benchmarks.processes import ROOT, define_cache_flag, environment
 from benchmarks.rounds import say
 from benchmarks.spread import spread
-from benchmarks.training_runs import NOTHING_ELSE
+from benchmarks.training_runs import nothing_else
 
 PAGE = ROOT / "docs" / "distributed.md"
 COMMAND = "python -m benchmarks.distribution"
@@ -123,7 +123,7 @@ class Measuring:
 
     def bindings(self) -> list[str]:
         """No evaluation in between, and nothing written but the metrics of each epoch."""
-        return [f"Splits.max_examples = {self.reviews}", *NOTHING_ELSE]
+        return [f"Splits.max_examples = {self.reviews}", *nothing_else()]
 
 
 def _tasks(workers: int) -> list[str | None]:

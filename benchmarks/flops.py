@@ -8,8 +8,10 @@ direction:
     forward, backward  3 × that
 
 The backward pass has two products for each one of the forward pass: towards the inputs, and
-towards the weights. The first layer multiplies its inputs (`features`) only once for each word of
-the vocabulary, where a batch has more tokens than that: more is not needed, so no more is counted.
+towards the weights. Of the first layer, whose inputs are vectors of words, the products with
+`features` are counted once for each token or, if that is less, once for each word of the
+vocabulary: a word's product is the same wherever it stands. Counting all tokens there, as it is
+often done, would give a larger number of the same step.
 """
 
 from __future__ import annotations

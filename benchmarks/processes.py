@@ -1,7 +1,7 @@
 """A measurement is a process of its own. What it cost is asked of the kernel, not of the process.
 
-All of them get the same cores and the same environment, without the settings that would decide how
-many threads there are: every library does what it does by default on this machine.
+All of them get the same cores and the same environment, without the shell's settings of threads,
+compilers and back ends: every library does what it does by default on this machine.
 """
 
 from __future__ import annotations
@@ -18,14 +18,19 @@ from dataclasses import dataclass
 from absl import flags
 
 ROOT = pathlib.Path(__file__).parents[1]
-_LIMIT_SECONDS = 3600  # of one measurement
-_DECIDES_ABOUT_THREADS = (
-    "TF_CONFIG",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-    "OMP_NUM_THREADS",
+_LIMIT_SECONDS = 900  # of one measurement
+# Of the shell, what would decide how fast a library is, or which one of them is measured.
+_LEFT_OUT = (
+    "KERAS_BACKEND",
     "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
+    "TF_CONFIG",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
 )
 
 
@@ -44,21 +49,24 @@ class Cost:
 
 
 def environment(**given: str) -> dict[str, str]:
-    """That of this process, with the checkout on the path, without what decides about threads."""
-    kept = {k: v for k, v in os.environ.items() if k not in _DECIDES_ABOUT_THREADS}
+    """That of this process, with the checkout on the path, without `_LEFT_OUT`."""
+    kept = {k: v for k, v in os.environ.items() if k not in _LEFT_OUT}
     paths = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
     return {**kept, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": paths, **given}
 
 
-def run(module: str, *arguments: str, log: pathlib.Path, **given: str) -> Cost:
+def run(
+    module: str, *arguments: str, log: pathlib.Path, limit: float = _LIMIT_SECONDS, **given: str
+) -> Cost:
     """Runs `python -m module` to its end.
 
     Args:
       log: file of what it prints.
+      limit: seconds after which it is killed.
       given: variables of its environment, besides those of `environment`.
 
     Raises:
-      SystemExit: with all that it printed, if it failed or took an hour.
+      SystemExit: with all that it printed, if it failed or took too long.
     """
     began, started = time.time(), time.monotonic()
     with log.open("wb") as file:
@@ -69,7 +77,7 @@ def run(module: str, *arguments: str, log: pathlib.Path, **given: str) -> Cost:
             stdout=file,
             stderr=subprocess.STDOUT,
         )
-        killer = threading.Timer(_LIMIT_SECONDS, process.kill)
+        killer = threading.Timer(limit, process.kill)
         killer.start()
         try:
             # Not process.wait(): this tells the memory and the seconds of this one child.
@@ -80,8 +88,11 @@ def run(module: str, *arguments: str, log: pathlib.Path, **given: str) -> Cost:
             if process.returncode is None:
                 process.kill()
     if process.returncode:
-        printed = log.read_text(errors="replace")
-        raise SystemExit(f"{printed}\n{module}: exit code {process.returncode}")
+        printed = log.read_text(errors="replace").rstrip()
+        too_long = time.monotonic() - started >= limit
+        why = f"more than {limit:.0f} seconds" if too_long else f"exit code {process.returncode}"
+        last = printed.rpartition("\n")[2]
+        raise SystemExit(f"{printed}\n{module}: {why}{f': {last}' if last else ''}")
     return Cost(
         began,
         time.monotonic() - started,
@@ -90,18 +101,24 @@ def run(module: str, *arguments: str, log: pathlib.Path, **given: str) -> Cost:
     )
 
 
-def ask(module: str, job: dict, folder: pathlib.Path, **given: str) -> dict:
+def ask(
+    module: str,
+    job: dict,
+    folder: pathlib.Path,
+    limit: float = _LIMIT_SECONDS,
+    **given: str,
+) -> dict:
     """What a module of `peers` or `ours` answers to a job, with the cost of its process.
 
     Args:
       job: JSON values, the arguments of the module's `measure`.
       folder: for the job, the answer and the log.
-      given: as in `run`.
+      limit, given: as in `run`.
     """
     files = {name: folder / f"{name}.json" for name in ("job", "answer")}
     files["job"].write_text(json.dumps(job), encoding="utf-8")
     files["answer"].unlink(missing_ok=True)
-    cost = run(module, *map(str, files.values()), log=folder / "log.txt", **given)
+    cost = run(module, *map(str, files.values()), log=folder / "log.txt", limit=limit, **given)
     answer = json.loads(files["answer"].read_text(encoding="utf-8"))
     return {**answer, **cost.as_measures()}
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from absl import app, flags
 
 from benchmarks import gradient_norm
-from benchmarks.pages import with_tables
+from benchmarks.marked_blocks import with_tables
 from benchmarks.processes import ROOT, define_cache_flag
 
 PAGE = ROOT / "docs" / "recurrence.md"

@@ -7,10 +7,12 @@
         "versions": {"tensorflow": "2.21.0", …},
         "load": [[0.1, 0.2, 0.2], [2.0, …]],  averages over 1, 5, 15 minutes: before, after
         "repeats": 3, "seconds": 612.0,
+        "failed": null,                       why its later cases are not there
         "cases": {"gru": {
             "facts": {"examples": 2000},                     what the contenders have in common
             "contenders": {"ours": "`gin/gru.gin`", "gru": "document 000 …"},
             "missing": {"torch": "torch is not installed: …"},
+            "failed": {"gru": "benchmarks.peers.document_scripts: exit code 1"},
             "rounds": [{"ours": {"epoch_seconds": 3.1, …}, "gru": {…}}, …]}}}}}
 
 Numbers are in seconds, bytes, shares of 1 and counts; the measures of each group are the columns of
@@ -28,10 +30,15 @@ from collections.abc import Callable
 
 from benchmarks import machine
 from benchmarks.bench import Bench
-from benchmarks.rounds import measured
+from benchmarks.rounds import measured, sentence
 
 SCHEMA = 1
 _FILE = "results.json"
+
+
+def none() -> dict:
+    """What `results.json` holds before anything was measured."""
+    return {"schema": SCHEMA, "groups": {}}
 
 
 def read(folder: pathlib.Path) -> dict:
@@ -42,7 +49,7 @@ def read(folder: pathlib.Path) -> dict:
     """
     path = folder / _FILE
     if not path.exists():
-        return {"schema": SCHEMA, "groups": {}}
+        return none()
     results = json.loads(path.read_text(encoding="utf-8"))
     if results.get("schema") != SCHEMA:
         raise SystemExit(f"error: {path} has another schema; remove it and measure everything.")
@@ -56,14 +63,26 @@ def write(folder: pathlib.Path, results: dict) -> None:
     os.replace(partial, folder / _FILE)
 
 
+def machines(results: dict) -> set[str]:
+    """All that something was measured on."""
+    return {part["machine"] for part in results["groups"].values()}
+
+
 def of_group(group, bench: Bench, repeats: int, say: Callable[[str], None]) -> dict:
     """Measures a group: one of its cases after the other.
 
     Args:
       group: a module of `groups`.
+      repeats: rounds of each case.
     """
     before, began = machine.load(), time.monotonic()
-    cases = {case.name: measured(case, repeats, say) for case in group.cases(bench)}
+    cases, failed = {}, None
+    try:
+        for case in group.cases(bench):
+            cases[case.name] = measured(case, repeats, say)
+    except (Exception, SystemExit) as error:  # of what a case needs before it is measured
+        failed = sentence(error)
+        say(f"FAILED after {', '.join(cases) or 'no case'}: {error}")
     now = datetime.datetime.now(datetime.timezone.utc)
     return {
         "measured": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -72,5 +91,16 @@ def of_group(group, bench: Bench, repeats: int, say: Callable[[str], None]) -> d
         "load": [before, machine.load()],
         "repeats": repeats,
         "seconds": round(time.monotonic() - began, 1),
+        "failed": failed,
         "cases": cases,
     }
+
+
+def failures(part: dict) -> list[str]:
+    """What of a group was not measured though it could have been, a sentence each."""
+    found = [
+        f"{case}, {name}: {why}"
+        for case, measured_case in part["cases"].items()
+        for name, why in measured_case["failed"].items()
+    ]
+    return found + ([part["failed"]] if part["failed"] else [])

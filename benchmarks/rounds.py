@@ -22,14 +22,14 @@ class Contender:
       what: in the tables.
       measure: does it once; numbers by name.
       needs: a module of the extra `bench`.
-      most_rounds: for what takes many minutes.
+      rounds: another number of them than the others have.
     """
 
     name: str
     what: str
     measure: Callable[[], dict]
     needs: str | None = None
-    most_rounds: int | None = None
+    rounds: int | None = None
 
     @property
     def missing(self) -> str | None:
@@ -49,28 +49,51 @@ class Case:
 
 
 def measured(case: Case, repeats: int, say: Callable[[str], None]) -> dict:
-    """A case as `results.json` has it; see `results`."""
+    """A case as `results.json` has it; see `results`.
+
+    Who fails is not asked again; the others go on.
+
+    Args:
+      repeats: rounds of those who have no number of their own; 1: of everyone.
+    """
     missing = {c.name: c.missing for c in case.contenders if c.missing}
     for why in missing.values():
         say(f"{case.name}: {why}")
-    rounds = []
-    for number in range(1, repeats + 1):
+    wanted = {c.name: c.rounds if c.rounds and repeats > 1 else repeats for c in case.contenders}
+    rounds, failed = [], {}
+    for number in range(1, max(wanted.values()) + 1):
         rounds.append({})
         for contender in case.contenders:
-            if contender.name in missing or number > (contender.most_rounds or repeats):
+            name = contender.name
+            if name in missing or name in failed or number > wanted[name]:
                 continue
-            found = rounds[-1][contender.name] = contender.measure()
-            shown = ", ".join(
-                f"{k} {v:,.4g}" for k, v in found.items() if isinstance(v, int | float)
-            )
-            load = os.getloadavg()[0]
-            say(f"{case.name} {number}/{repeats} {contender.name}: {shown} (load {load:.1f})")
+            turn = f"{case.name} {number}/{wanted[name]} {name}"
+            try:
+                rounds[-1][name] = contender.measure()
+            except (Exception, SystemExit) as error:
+                failed[name] = sentence(error)
+                say(f"{turn} FAILED: {error}")
+            else:
+                say(f"{turn}: {_shown(rounds[-1][name])}")
     return {
         "facts": case.facts,
         "contenders": {contender.name: contender.what for contender in case.contenders},
         "missing": missing,
+        "failed": failed,
         "rounds": rounds,
     }
+
+
+def sentence(error: BaseException) -> str:
+    """The last line of what went wrong; a process that failed tells all that it printed."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
+
+
+def _shown(found: dict) -> str:
+    """Numbers for the screen, with what else the machine does."""
+    numbers = (f"{k} {v:,.4g}" for k, v in found.items() if isinstance(v, int | float))
+    return f"{', '.join(numbers)} (load {os.getloadavg()[0]:.1f})"
 
 
 def values(case: dict, contender: str, measure: str) -> list[float]:

@@ -1,12 +1,16 @@
-"""A number that was measured several times: its median, with the lowest and the highest."""
+"""A number that was measured several times: its middle, with the lowest and the highest."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
-def spread(values: Sequence[float], digits: int = 0) -> str:
+def spread(
+    values: Sequence[float],
+    digits: int = 0,
+    middle: Callable[[Sequence[float]], float] = statistics.median,
+) -> str:
     """`5.2 (4.9–6.0)`; of one value only the value."""
-    low, middle, high = (f"{f(values):,.{digits}f}" for f in (min, statistics.median, max))
-    return middle if len(values) == 1 else f"{middle} ({low}–{high})"
+    low, central, high = (f"{f(values):,.{digits}f}" for f in (min, middle, max))
+    return central if len(values) == 1 else f"{central} ({low}–{high})"

@@ -11,7 +11,15 @@ import pytest
 from benchmarks import flops, processes
 from benchmarks.groups import same_model, serving
 from benchmarks.ours import batches as our_batches
-from benchmarks.peers import clock, document_scripts, fast_text, keras_fit, keras_predict, linear
+from benchmarks.peers import (
+    clock,
+    document_scripts,
+    document_until,
+    fast_text,
+    keras_fit,
+    keras_predict,
+    linear,
+)
 
 TEXTS = ["a good plane", "bad film \ud83d", "", "so so", "good good !", "it was bad"] * 5
 LABELS = ["yes", "no", "no", "yes", "yes", "no"] * 5
@@ -33,10 +41,16 @@ def test_the_scripts_of_the_documents_train(script, examples):
     assert first > second > 0  # the graphs are built in the first
 
 
+def test_document_000_is_trained_until_it_is_good_enough(examples):
+    found = document_until.measure(examples, level=0.01, most_epochs=2)
+    assert found["epochs"] == 1
+    assert found["validation"] >= 0.01
+
+
 def test_linear_models_learn(examples):
     for kind in ("tfidf", "nb"):
-        found = linear.measure(kind, examples)
-        assert set(found) == {"validation", "test"}
+        found = linear.measure(kind, examples, inverse_penalty=10.0)
+        assert set(found) == {"validation", "test", "macro_f1"}
         assert found["test"] > 0.8, kind
 
 
@@ -53,7 +67,7 @@ def given(request, tmp_path_factory, cache, tf):
     gin_file = str(ROOT / "gin" / f"{request.param}.gin")
     bindings = ["Splits.max_examples = 40", "WordEncoder.max_length = 30"]
     bindings += ["RecurrentClassifier.units = (6,)", "RecurrentClassifier.embedding_size = 5"]
-    facts = our_batches.measure(gin_file, bindings, str(cache), epochs=2, output=output)
+    facts = our_batches.measure(gin_file, bindings, str(cache), epochs=2, one_of=1, output=output)
     return flops.experiment_of(gin_file, bindings), output, facts
 
 
@@ -92,6 +106,9 @@ def test_keras_and_torch_train_the_same_model(given):
         found = torch_fit.measure(**job, way=way)
         np.testing.assert_allclose(found["losses"], keras["losses"], rtol=1e-3)
         assert min(found["epoch_seconds"]) > 0
+        few = torch_fit.measure(**job, way=way, one_of=100)  # one batch; twice, the second counts
+        np.testing.assert_allclose(few["losses"], found["losses"][1:], rtol=1e-3)
+        assert few["examples"] == 32
 
 
 def test_the_peers_model_is_ours(given, tf):

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 
 import pytest
 from absl import flags
 
-from benchmarks import flops, page, processes, results, run, targets, training_runs
+from benchmarks import (
+    flops,
+    machine,
+    processes,
+    results,
+    results_page,
+    run,
+    targets,
+    training_runs,
+)
 from benchmarks.bench import Bench
 from benchmarks.rounds import Case, Contender, measured, ratios, values
 from benchmarks.spread import spread
@@ -46,7 +56,7 @@ def test_a_ratio_is_of_neighbours_and_not_of_medians():
 
 
 def test_who_takes_minutes_has_fewer_rounds_and_no_ratio_in_the_others():
-    ours, slow = contender("ours", 6.0, 8.0), contender("slow", 2.0, most_rounds=1)
+    ours, slow = contender("ours", 6.0, 8.0), contender("slow", 2.0, rounds=1)
     case = measured(Case("a", [ours, slow]), 2, print)
     assert values(case, "slow", "rate") == [2.0]
     assert ratios(case, ("ours", "rate"), ("slow", "rate")) == [3.0]
@@ -80,19 +90,21 @@ def test_a_target_is_judged_by_the_median(sense, numbers, reached):
     row = targets.table(found, (target,)).splitlines()[2]
     assert row.startswith(f"| speed | {sense} 12 × | ")
     word = {True: "reached", False: "**missed**", None: "not measured"}[reached]
-    assert row.endswith(f" | {word} |")
+    assert row.endswith(f" | {word} |  |")
     assert target.reached({"groups": {}}) is None
 
 
 def test_a_missed_target_is_explained_by_its_profile(tmp_path, monkeypatch):
     target = Target("loop", "the loop", "data", AT_LEAST, 3, lambda cases: [2.0])
-    monkeypatch.setattr(page, "TARGETS", (target,))
-    monkeypatch.setattr(page, "PROFILES", tmp_path)
+    monkeypatch.setattr(results_page, "TARGETS", (target,))
+    monkeypatch.setattr(results_page, "PROFILES", tmp_path)
     found = {"groups": {"data": {"cases": {}}}}
-    assert page.why_missed(found)[-1].startswith("No profile yet; it goes into `benchmarks/")
+    assert results_page.why_missed(found)[-1].startswith(
+        "No profile yet; it goes into `benchmarks/"
+    )
     (tmp_path / "loop.md").write_text("Python takes 70 % of it.\n")
-    assert page.why_missed(found) == ["### the loop", "Python takes 70 % of it."]
-    assert page.why_missed({"groups": {}}) == []
+    assert results_page.why_missed(found) == ["### the loop", "Python takes 70 % of it."]
+    assert results_page.why_missed({"groups": {}}) == []
 
 
 LSTM = ("RecurrentClassifier.cell = 'lstm'", "RecurrentClassifier.units = (3, 5)")
@@ -127,12 +139,16 @@ class Group:
     """In place of a module of `groups`."""
 
     TITLE, STORY = "Title", "Story."
+    ROUNDS, MEASUREMENTS, MINUTES = 2, 2, 0.1
 
     def __init__(self, number: float):
         self.number = number
 
     def cases(self, bench):
-        yield Case("a", [contender("ours", self.number)], {"quick": bench.quick})
+        if self.number is None:
+            raise ValueError("there is\nno number")
+        numbers = [self.number] * self.ROUNDS
+        yield Case("a", [contender("ours", *numbers)], {"quick": bench.quick})
 
     def tables(self, cases):
         return table(cases, [Column("rate", "rate")])
@@ -148,15 +164,16 @@ def flags_of(*arguments: str) -> flags.FlagValues:
 @pytest.fixture
 def two_groups(monkeypatch):
     groups = {"first": Group(1.0), "second": Group(2.0)}
-    for module in (run, page):
+    for module in (run, results_page):
         monkeypatch.setattr(module, "GROUPS", groups)
     return groups
 
 
 def test_a_group_that_is_measured_again_leaves_the_others(two_groups, tmp_path):
-    before = run.measure(flags_of(f"--output={tmp_path}", "--repeats=1"))
+    before, _ = run.measure(flags_of(f"--output={tmp_path}", "--repeats=1"))
     two_groups["second"].number = 3.0
-    after = run.measure(flags_of(f"--output={tmp_path}", "--only=second", "--quick"))
+    after, failed = run.measure(flags_of(f"--output={tmp_path}", "--only=second", "--quick"))
+    assert failed == []
     assert after["groups"]["first"] == before["groups"]["first"]
     assert after["groups"]["second"]["cases"]["a"]["rounds"] == [{"ours": {"rate": 3.0}}]
     assert after["groups"]["second"]["cases"]["a"]["facts"] == {"quick": True}
@@ -164,12 +181,61 @@ def test_a_group_that_is_measured_again_leaves_the_others(two_groups, tmp_path):
     drawn = (tmp_path / "results.md").read_text()
     assert "| what ours is | 3 |" in drawn
     assert "python -m benchmarks.run --only=second" in drawn
-    assert run.measure(flags_of(f"--output={tmp_path}", "--draw")) == after
+    assert run.measure(flags_of(f"--output={tmp_path}", "--draw")) == (after, [])
+
+
+def test_a_group_that_fails_is_named_and_replaces_nothing(two_groups, tmp_path, capsys):
+    output = f"--output={tmp_path}"
+    two_groups["second"].number = None
+    found, failed = run.measure(flags_of(output))
+    assert failed == ["second: no number"]
+    assert set(found["groups"]) == {"first", "second"}
+    assert "Not measured: no number." in (tmp_path / "results.md").read_text()
+    two_groups["second"].number = 4.0
+    whole, failed = run.measure(flags_of(output, "--only=second"))
+    assert failed == []
+    assert len(whole["groups"]["second"]["cases"]["a"]["rounds"]) == Group.ROUNDS
+    two_groups["second"].number = None
+    again, failed = run.measure(flags_of(output, "--only=second"))
+    assert again == whole
+    assert failed == ["second: no number"]
+    plan = "first           2 rounds    2 measurements  about 0.1 minutes"
+    assert plan in capsys.readouterr().err
+
+
+def test_a_group_of_another_machine_is_not_mixed_in(two_groups, monkeypatch, tmp_path):
+    output = f"--output={tmp_path}"
+    run.measure(flags_of(output))
+    monkeypatch.setattr(machine, "describe", lambda: "another machine")
+    with pytest.raises(SystemExit, match="is of another machine"):
+        run.measure(flags_of(output, "--only=second"))
+    found, _ = run.measure(flags_of(output))
+    assert results.machines(found) == {"another machine"}
+
+
+def test_who_fails_is_named_and_not_asked_again():
+    def fails():
+        raise SystemExit("much that was printed\npeer: exit code 1")
+
+    case = Case("a", [contender("ours", 1.0, 2.0), Contender("peer", "a peer", fails)])
+    found = measured(case, 2, print)
+    assert found["failed"] == {"peer": "peer: exit code 1"}
+    assert found["rounds"] == [{"ours": {"rate": 1.0}}, {"ours": {"rate": 2.0}}]
+
+
+def test_what_is_not_judged_stands_beside_a_target():
+    target = Target(
+        *("key", "speed", "group", AT_LEAST, 3, lambda cases: cases["a"], " ×"),
+        middle=statistics.mean,
+        beside=(("slow:", lambda cases: [4.0]), ("none:", lambda cases: [])),
+    )
+    row = target.row({"groups": {"group": {"cases": {"a": [2.0, 3.0, 6.0]}}}})
+    assert row == ("speed", "≥ 3 ×", "3.7 (2.0–6.0) ×", "reached", "slow: 4.0 ×")
 
 
 def test_numbers_that_mean_nothing_are_not_kept(two_groups, monkeypatch, tmp_path):
     monkeypatch.setattr(run, "HOME", tmp_path)
-    found = run.measure(flags_of("--quick"))
+    found, _ = run.measure(flags_of("--quick"))
     assert set(found["groups"]) == {"first", "second"}
     assert not list(tmp_path.iterdir())
 
@@ -182,7 +248,7 @@ def test_results_of_another_schema_are_refused(tmp_path):
 
 def test_the_page_that_is_kept_is_drawn_from_the_results_that_are_kept():
     found = results.read(run.HOME)
-    assert (run.HOME / "results.md").read_text(encoding="utf-8") == page.draw(found)
+    assert (run.HOME / "results.md").read_text(encoding="utf-8") == results_page.draw(found)
 
 
 def test_a_process_answers_and_its_cost_is_known(tmp_path, monkeypatch):
@@ -193,17 +259,19 @@ def test_a_process_answers_and_its_cost_is_known(tmp_path, monkeypatch):
         "    if size < 0:\n"
         "        sys.exit('no such size')\n"
         "    kept = b'x' * size\n"
-        "    return {'threads': os.environ.get('OMP_NUM_THREADS'), 'given': os.environ['GIVEN']}\n"
+        "    left = [os.environ.get(name) for name in ('OMP_NUM_THREADS', 'KERAS_BACKEND')]\n"
+        "    return {'left': left, 'given': os.environ['GIVEN']}\n"
         "processes.answer(measure)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
     found = processes.ask("probe", {"size": 300_000_000}, tmp_path, GIVEN="this")
-    assert (found["threads"], found["given"]) == (None, "this")
+    assert (found["left"], found["given"]) == ([None, None], "this")
     assert found["peak_memory_bytes"] > 300_000_000
     assert found["process_seconds"] > 0
     assert found["cpu_seconds"] > 0
-    with pytest.raises(SystemExit, match="no such size\n\nprobe: exit code 1"):
+    with pytest.raises(SystemExit, match="no such size\nprobe: exit code 1: no such size"):
         processes.ask("probe", {"size": -1}, tmp_path, GIVEN="this")
 
 

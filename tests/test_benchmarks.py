@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import gradient_norm, recurrence
-from benchmarks.pages import with_tables
+from benchmarks import gradient_norm, recurrence, trace
+from benchmarks.marked_blocks import with_tables
 
 
 @pytest.mark.parametrize("name", recurrence.VARIANTS)
@@ -98,3 +98,31 @@ def test_the_picture_of_gradients_is_small():
     assert png.startswith(b"\x89PNG")
     assert len(png) < 60_000
     assert gradient_norm.table(fadings).count("trained") == 3
+
+
+def test_kernels_are_told_apart_by_what_they_do():
+    found = [
+        ("MatMul.7", 1.0),
+        ("bitcast_dynamic-update-slice_fusion.3", 2.0),
+        ("adam/Sqrt_1:Sqrt", 4.0),
+        ("lstm/Tensordot/MatMul:_MklMatMul", 8.0),
+        ("UnsortedSegmentSum:UnsortedSegmentSum", 16.0),
+        ("lstm/ReverseSequence:ReverseSequence", 32.0),
+        ("gradient_tape/lstm/add_3/Sum:Sum", 64.0),
+        *[(name, 1e9) for name in ("ThunkExecutor::Execute", "while.2", "BlockUntilReady")],
+        ("EagerLocalExecute: __inference__train_2842", 1e9),
+    ]
+    sums = trace.of_kinds(found)
+    assert list(sums.values()) == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
+    assert "| products outside the loops | 4000.0 | 6% |" in trace.table(sums, steps=2)
+
+
+def test_a_step_that_is_looked_into_leaves_its_kernels(tf, tmp_path):
+    product = tf.function(lambda a: tf.matmul(a, a))
+    matrix = tf.ones([64, 64])
+    product(matrix)
+    tf.profiler.experimental.start(str(tmp_path))
+    product(matrix).numpy()
+    tf.profiler.experimental.stop()
+    (path,) = tmp_path.glob("**/*.xplane.pb")
+    assert any("MatMul" in name for name, _ in trace.kernels(path.read_bytes()))

@@ -21,9 +21,14 @@ def train_gru(texts: list[bytes], labels: list[str], names: list[str]) -> list[f
     Returns:
       The seconds of each epoch.
     """
+    batches = shuffled(texts, labels, names).batch(32).prefetch(1)
+    return _fitted(gru_model(batches), batches)
+
+
+def gru_model(batches):
+    """Document 000's compiled model; its vocabulary is that of the batches' texts."""
     import keras
 
-    batches = _shuffled(texts, labels, names).batch(32).prefetch(1)
     split_and_look_up = keras.layers.TextVectorization(max_tokens=1000)
     split_and_look_up.adapt(batches.map(lambda text, number: text))
     model = keras.Sequential(
@@ -35,7 +40,7 @@ def train_gru(texts: list[bytes], labels: list[str], names: list[str]) -> list[f
         ]
     )
     model.compile(optimizer="nadam", loss="binary_crossentropy", metrics=["accuracy"])
-    return _fitted(model, batches)
+    return model
 
 
 def train_bilstm(texts: list[bytes], labels: list[str], names: list[str]) -> list[float]:
@@ -43,7 +48,7 @@ def train_bilstm(texts: list[bytes], labels: list[str], names: list[str]) -> lis
     import keras
     import tensorflow as tf
 
-    batches = _shuffled(texts, labels, names).batch(64).prefetch(tf.data.AUTOTUNE)
+    batches = shuffled(texts, labels, names).batch(64).prefetch(tf.data.AUTOTUNE)
     encoder = keras.layers.TextVectorization(max_tokens=1000)
     encoder.adapt(batches.map(lambda text, number: text))
     model = keras.Sequential(
@@ -142,7 +147,7 @@ def _padded(ids: list):
     return padded
 
 
-def _shuffled(texts: list[bytes], labels: list[str], names: list[str]):
+def shuffled(texts: list[bytes], labels: list[str], names: list[str]):
     """A data set of strings and numbers; both documents have a buffer of thousands of reviews."""
     import tensorflow as tf
 

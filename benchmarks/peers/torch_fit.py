@@ -17,15 +17,20 @@ from benchmarks import processes
 from benchmarks.peers.batches import Batches
 
 
-def measure(batches: str, model: dict, learning_rate: float, way: str) -> dict:
+def measure(
+    batches: str, model: dict, learning_rate: float, way: str, one_of: int | None = None
+) -> dict:
     """Trains all epochs.
 
     Args:
       batches, model: as in `keras_fit.measure`.
       way: packed | padded.
+      one_of: train on one batch of so many (by length, from the middle of each so many), and one
+        epoch, after one update that is not counted.
 
     Returns:
-      The seconds and the mean loss of each epoch, and the threads that PyTorch has taken.
+      The seconds and the mean loss of each epoch, the threads that PyTorch has taken, and of the
+      last epoch the `examples` and `tokens`.
     """
     import torch
 
@@ -38,6 +43,10 @@ def measure(batches: str, model: dict, learning_rate: float, way: str) -> dict:
         [{name: torch.from_numpy(array).long() for name, array in batch.items()} for batch in epoch]
         for epoch in map(given.epoch, range(given.epochs))
     ]
+    if one_of is not None:
+        by_length = sorted(tensors[0], key=lambda batch: batch["tokens"].shape[1])
+        kept = by_length[one_of // 2 :: one_of] or by_length[:1]
+        tensors = [kept[:1], kept]
     seconds, losses = [], []
     for epoch in tensors:
         began, total, rows = time.monotonic(), 0.0, 0
@@ -52,7 +61,15 @@ def measure(batches: str, model: dict, learning_rate: float, way: str) -> dict:
             total, rows = total + loss.item() * len(logits), rows + len(logits)
         seconds.append(time.monotonic() - began)
         losses.append(total / rows)
-    return {"epoch_seconds": seconds, "losses": losses, "threads": torch.get_num_threads()}
+    if one_of is not None:
+        seconds, losses = seconds[1:], losses[1:]
+    return {
+        "epoch_seconds": seconds,
+        "losses": losses,
+        "threads": torch.get_num_threads(),
+        "examples": sum(len(batch["labels"]) for batch in tensors[-1]),
+        "tokens": sum(int(batch["lengths"].sum()) for batch in tensors[-1]),
+    }
 
 
 def build(

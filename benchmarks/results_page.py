@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pathlib
 
-from benchmarks import targets
 from benchmarks.groups import GROUPS
-from benchmarks.targets import TARGETS
+from benchmarks.promises import TARGETS
+from benchmarks.results import failures
+from benchmarks.targets import table
 
 COMMAND = "python -m benchmarks.run"
 PROFILES = pathlib.Path(__file__).with_name("profiles")
@@ -24,13 +25,14 @@ others need comes with `pip install 'sentiment_train[bench]'`. Nothing here is a
 
 def draw(results: dict) -> str:
     """The whole page, markdown."""
-    parts = [HEAD, "## Targets", targets.table(results)]
+    parts = [HEAD, "## Targets", table(results, TARGETS)]
     if missed := why_missed(results):
         parts += ["## Why a target is missed", *missed]
     for name, group in GROUPS.items():
         parts += [f"## {group.TITLE}", group.STORY]
         if part := results["groups"].get(name):
-            parts += [group.tables(part["cases"]), _measured_on(name, part)]
+            failed = [f"Not measured: {what}." for what in failures(part)]
+            parts += [group.tables(part["cases"]), *failed, _measured_on(name, part)]
         else:
             parts.append(f"Not measured yet: `{COMMAND} --only={name}`")
     return "\n\n".join(parts) + "\n"
