@@ -20,7 +20,7 @@ Written by `{COMMAND}`; a part of it by `{COMMAND} --only=<group>`. All numbers 
 Every measurement is a process of its own with all cores and default numbers of threads. Contenders
 take turns, round by round; a number is the median of the rounds, with the lowest and the highest in
 brackets, and a ratio is one of neighbours in time: of two measurements of the same round. What the
-others need comes with `pip install 'sentiment_train[bench]'`. Nothing here is a test."""
+others need comes with `pip install -c constraints.txt -e '.[bench]'`. Nothing here is a test."""
 
 
 def draw(results: dict) -> str:

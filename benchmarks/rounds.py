@@ -36,7 +36,7 @@ class Contender:
         """Why it cannot be measured here, in a sentence."""
         if self.needs is None or importlib.util.find_spec(self.needs) is not None:
             return None
-        return f"{self.needs} is not installed: pip install 'sentiment_train[bench]'"
+        return f"{self.needs} is not installed: pip install -c constraints.txt -e '.[bench]'"
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@
     python -m benchmarks.run --quick                # 40 examples, once: shows that it works
     python -m benchmarks.run --draw                 # measures nothing, draws the page again
 
-Needs `pip install 'sentiment_train[bench,samples]'`; what is missing is told and left out. What
-fails is told and left out as well, and the exit code is 1. Writes `benchmarks/results.json` and
-`benchmarks/results.md` after every group, and the table of targets into README.md.
+Needs `pip install -c constraints.txt -e '.[bench,samples]'`; what is missing is told and left out.
+What fails is told and left out as well, and the exit code is 1. Writes `benchmarks/results.json`
+and `benchmarks/results.md` after every group, and the table of targets into README.md.
 """
 
 from __future__ import annotations
@@ -152,6 +152,8 @@ def main(argv) -> int:
         return 2
     found, failed = measure(flags.FLAGS)
     print(results_page.draw(found))
+    if flags.FLAGS.quick:
+        print("--quick: 40 examples, once. It works; the numbers mean nothing.")
     for what in failed:
         print(f"error: not measured: {what}", file=sys.stderr)
     return 1 if failed else 0

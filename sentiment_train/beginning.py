@@ -43,11 +43,15 @@ class Beginning:
         self.assembly, self.directory = assembly, directory
         self.step, self.checkpoints = step, checkpoints
         self.say = assembly.console.say
-        self._file = getattr(assembly.data.encoder, "file_name", "vocabulary.txt")
-        vocabulary = _digest(f"{assembly.data.directory}/{self._file}")
+        encoder = assembly.data.encoder
+        vocabulary = getattr(encoder, "file_name", "vocabulary.txt")
+        others = {name: name for name in getattr(encoder, "other_files", ())}
+        self._files = {"vocabulary": vocabulary} | others  # what they are, their names
         shards = assembly.feeding.shards
         self.made_of = {"shards": shards} if shards is not None else {}
-        self.made_of |= {"data": assembly.data.content, "vocabulary": vocabulary}
+        self.made_of |= {"data": assembly.data.content}
+        for what, name in self._files.items():
+            self.made_of[what] = _digest(f"{assembly.data.directory}/{name}")
 
     def find(self) -> TrainingState:
         """1. the newest intact checkpoint of this run; 2. another run, as `init_from` says;
@@ -194,19 +198,21 @@ class Beginning:
         restore(self.step.variables(), checkpoint.arrays)
 
     def _check_vocabulary(self) -> None:
-        """Raises CheckpointError if the run's own vocabulary is not the one it was trained with.
+        """Raises CheckpointError if what the encoder saved here is not what the run was trained
+        with.
 
-        A missing one is written again.
+        What is missing is written again.
         """
-        path = self.directory.file(self._file)
-        found = _digest(path)
-        if not found and self.assembly.is_chief:
-            self.write_vocabulary()
-        elif found not in ("", self.made_of["vocabulary"]):
-            raise CheckpointError(
-                f"{path} is not the vocabulary that the checkpoints were trained with. Delete it;"
-                " it is written again."
-            )
+        for what, name in self._files.items():
+            path = self.directory.file(name)
+            found = _digest(path)
+            if not found and self.assembly.is_chief:
+                self.write_vocabulary()
+            elif found not in ("", self.made_of[what]):
+                raise CheckpointError(
+                    f"{path} is not the one that the checkpoints were trained with. Delete it; it"
+                    " is written again."
+                )
 
     def write_vocabulary(self) -> None:
         """Saves the encoder in the run directory, unless it is there.
@@ -216,7 +222,10 @@ class Beginning:
         """
         import tensorflow as tf
 
-        if _digest(self.directory.file(self._file)) == self.made_of["vocabulary"] != "":
+        if all(
+            _digest(self.directory.file(name)) == self.made_of[what] != ""
+            for what, name in self._files.items()
+        ):
             return
         try:
             self.assembly.data.encoder.save(self.directory.path)

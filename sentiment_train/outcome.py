@@ -65,10 +65,11 @@ class Outcome:
         if split not in self.predictions:
             data, buckets = self.assembly.data.splits[split], self.assembly.buckets
             predictions = self.assembly.predict(data, buckets)
-            if wrong := np.count_nonzero(~predictions.finite()):
+            counted = predictions.with_weight()
+            if wrong := np.count_nonzero(~counted.finite()):
                 raise DivergedError(
                     f"The kept weights give numbers that are not finite for {wrong:,} of"
-                    f" {len(predictions.labels):,} {split} examples, so there is nothing to measure"
+                    f" {len(counted.labels):,} {split} examples, so there is nothing to measure"
                     " or to export. Lower the learning rate, set Training.clip_norm or"
                     " Runtime.precision = 'float32', and start with a new --model_dir."
                 )

@@ -67,11 +67,15 @@ class Run:
             self.directory.set_status("incomplete")
         self.assembly.should_stop.listen()
         try:
-            self._loop(state)
-        except DivergedError as error:
+            self._loop_and_finish(state)
+        except DivergedError as error:  # of the loop, or of the weights that it left
             if self.assembly.is_chief:
                 self.directory.set_status("diverged", step=state.step, why=error.message)
             raise
+
+    def _loop_and_finish(self, state) -> None:
+        try:
+            self._loop(state)
         except Interrupted:
             where = f"step {state.step} of {self.total_steps}"
             raise Interrupted(

@@ -79,6 +79,8 @@ class FittedEncoder(Protocol):
     * `static_shapes: bool`: False if that last promise cannot be kept; `why_not_static: str | None`
       says why, and `why_not_compiled: str | None` why XLA must be off all the same.
     * `lines: Iterable[tuple[str, str]]`: what was decided, as label and text, to be printed.
+    * `file_name: str`: what `save` writes last, `vocabulary.txt` without it; `other_files`: names
+      of what it writes before that.
     """
 
     vocabulary_size: int

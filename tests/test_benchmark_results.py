@@ -65,7 +65,7 @@ def test_who_takes_minutes_has_fewer_rounds_and_no_ratio_in_the_others():
 def test_a_missing_peer_is_told_in_a_sentence_and_the_others_are_measured(capsys):
     there, missing = contender("ours", 1.0), contender("peer", 1.0, needs="no_such_library")
     case = measured(Case("speed", [there, missing]), 1, print)
-    sentence = "no_such_library is not installed: pip install 'sentiment_train[bench]'"
+    sentence = "no_such_library is not installed: pip install -c constraints.txt -e '.[bench]'"
     assert f"speed: {sentence}\n" in capsys.readouterr().out
     assert case["missing"] == {"peer": sentence}
     assert list(case["rounds"][0]) == ["ours"]

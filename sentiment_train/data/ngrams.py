@@ -29,7 +29,7 @@ NO_NGRAM = 0  # in place of an id
 _NO_HASH = -1  # where a text has not enough words yet
 FILE_NAME = "ngrams.npy"
 _MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that nothing is lost modulo 2⁶⁴; 2⁶⁴ / golden ratio
-_MOST_COUNTED = 30_000_000  # different n-grams at a time; half a GB of memory
+_MOST_COUNTED = 16_000_000  # n-grams at a time; less than a GB of memory
 
 
 @gin.configurable
@@ -54,7 +54,8 @@ class NGramEncoder(Part):
         self.require(fine and len(set(self.orders)) == len(self.orders), "orders",
                      "different numbers above 0")  # fmt: skip
         self.require(self.least_texts >= 1, "least_texts", "at least 1")
-        self.require(1 <= self.most_ngrams <= 2**27, "most_ngrams", f"1 to {2**27:,}")
+        most = _MOST_COUNTED // 2
+        self.require(1 <= self.most_ngrams <= most, "most_ngrams", f"1 to {most:,}")
 
     @property
     def max_length(self) -> int | None:
@@ -102,13 +103,24 @@ class FittedNGramEncoder:
 
         self.rules, self._words, self.hashes = rules, words, hashes  # [size - 1] int64
         self.vocabulary_size, self.size = words.vocabulary_size, 1 + len(hashes)
-        self.max_length = rules.max_length
+        self.max_length, self.other_files = rules.max_length, (FILE_NAME,)
         keys = tf.constant(np.concatenate([[_NO_HASH], hashes]))  # a table is never empty
         ngrams = tf.lookup.KeyValueTensorInitializer(keys, tf.range(self.size, dtype=tf.int64))
         self._table = tf.lookup.StaticHashTable(ngrams, NO_NGRAM)
         self.resources = [*words.resources, self._table]
         tokens = (None, None, 1 + len(rules.orders))
         self.feature_specs = {"tokens": (tokens, "int32"), "lengths": ((None,), "int32")}
+
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """How many n-grams there are, as label and text, to be printed."""
+        of = ", ".join(str(order) for order in self.rules.orders)
+        text = (
+            f"{len(self.hashes):,} of {of} words, each in {self.rules.least_texts:,} texts or more"
+        )
+        if len(self.hashes) == self.rules.most_ngrams:
+            text += " (NGramEncoder.most_ngrams: there are others)"
+        return [("n-grams", text)]
 
     def encode(self, texts):
         """`[n] string` → `[n, (length), 1 + orders] int32` ragged, every row at least one word."""
@@ -122,11 +134,12 @@ class FittedNGramEncoder:
         return each_once(self._words.cut(tokens), self.size)
 
     def save(self, directory: str) -> None:
-        """Writes `vocabulary.txt` and `ngrams.npy`, the hashes in the order of their ids."""
-        self._words.save(directory)
+        """Writes `ngrams.npy`, the hashes in the order of their ids, and then `vocabulary.txt`: who
+        finds that finds both."""
         content = io.BytesIO()
         np.save(content, self.hashes)
         replace_file(f"{directory}/{FILE_NAME}", content.getvalue())
+        self._words.save(directory)
 
     def without_files(self) -> FittedNGramEncoder:
         """The same with its vocabulary in memory."""
@@ -194,8 +207,9 @@ def _first_places(numbers):
 class _TextCounts:
     """How many texts have each n-gram.
 
-    Of more than `_MOST_COUNTED` different ones, those that were met least so far are forgotten (as
-    Manku and Motwani 2002, "Approximate Frequency Counts over Data Streams").
+    Memory is bounded: of more than `_MOST_COUNTED` different ones that wait, the half that the most
+    texts had so far is kept, and the others begin anew at 0 if they are met again. So one that is
+    rare, or comes late, may be missed.
     """
 
     def __init__(self):
@@ -207,39 +221,44 @@ class _TextCounts:
         self._waiting += len(hashes)
         if self._waiting > _MOST_COUNTED:
             self._merge()
-            least = 2
-            while len(self._hashes[0]) > _MOST_COUNTED // 2:
-                kept = self._counts[0] >= least
+            if len(self._hashes[0]) > _MOST_COUNTED // 2:
+                kept = np.sort(self._most_first()[: _MOST_COUNTED // 2])
                 self._hashes, self._counts = [self._hashes[0][kept]], [self._counts[0][kept]]
-                least += 1
             self._waiting = len(self._hashes[0])
 
     def most(self, at_most: int, least_texts: int) -> np.ndarray:
         """`[k] int64`: those of the most texts first; of equally many, in the order of the hash."""
         self._merge()
-        (hashes,), (counts,) = self._hashes, self._counts
-        enough = counts >= least_texts
-        hashes, counts = hashes[enough], counts[enough]
-        return hashes[np.argsort(-counts, kind="stable")[:at_most]]
+        order = self._most_first()[:at_most]
+        return self._hashes[0][order[self._counts[0][order] >= least_texts]]
+
+    def _most_first(self) -> np.ndarray:
+        return np.argsort(-self._counts[0], kind="stable")
 
     def _merge(self) -> None:
         """Leaves one array of different hashes, sorted, and one of their counts."""
-        empty = np.zeros(0, np.int64)
-        hashes, place = np.unique(np.concatenate([empty, *self._hashes]), return_inverse=True)
-        counts = np.concatenate([empty, *self._counts])
-        summed = np.bincount(place, weights=counts, minlength=len(hashes)).astype(np.int64)
-        self._hashes, self._counts = [hashes], [summed]
+        hashes = np.concatenate([np.zeros(0, np.int64), *self._hashes])
+        counts = np.concatenate([np.zeros(0, np.int32), *self._counts])
+        self._hashes, self._counts = [], []  # not needed beside the copies
+        order = np.argsort(hashes)
+        hashes, counts = hashes[order], counts[order]
+        begins = np.flatnonzero(np.diff(hashes, prepend=_NO_HASH))
+        if len(begins):
+            counts = np.add.reduceat(counts, begins)
+        self._hashes, self._counts = [hashes[begins]], [counts]
 
 
 def _load(directory: str) -> np.ndarray:
+    """`[size - 1] int64`, all different and none below 0."""
     import tensorflow as tf
 
     path = f"{directory}/{FILE_NAME}"
     try:
         content = tf.io.gfile.GFile(path, "rb").read()
         hashes = np.load(io.BytesIO(content), allow_pickle=False)
-    except (tf.errors.NotFoundError, ValueError, EOFError) as error:
+    except (tf.errors.OpError, ValueError, EOFError) as error:
         raise DataError(f"{path}: not a file of n-grams ({type(error).__name__}).") from None
-    if hashes.dtype != np.int64 or hashes.ndim != 1:
-        raise DataError(f"{path}: not a file of n-grams ({hashes.dtype} {hashes.shape}).")
+    fine = isinstance(hashes, np.ndarray) and hashes.dtype == np.int64 and hashes.ndim == 1
+    if not fine or (hashes < 0).any() or len(np.unique(hashes)) < len(hashes):
+        raise DataError(f"{path}: not a file of n-grams.")
     return hashes

@@ -82,9 +82,6 @@ class TemperatureScaling(Part):
         if not enough:
             why = f"{examples:,} validation examples are too few (TemperatureScaling.min_examples)"
             return Calibration(examples=examples, none_because=why)
-        if wrong := np.count_nonzero(~predictions.finite()):
-            why = f"the logits of {wrong:,} validation examples are not finite"
-            return Calibration(examples=examples, none_because=why)
 
         def cross_entropy(log_temperature: float) -> float:
             return Calibration(float(np.exp(log_temperature))).applied(predictions).cross_entropy()

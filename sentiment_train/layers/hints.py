@@ -18,7 +18,7 @@ class Hints(keras.layers.Layer):
     """
 
     def __init__(self, units: int, **options):
-        super().__init__(**options)
+        super().__init__(autocast=False, **options)  # places and logits keep all their bits
         self.units = units
 
     def build(self, added_shape, lengths_shape=None):
@@ -30,9 +30,10 @@ class Hints(keras.layers.Layer):
         place = tf.range(tf.shape(added)[1], dtype=tf.float32)[None]  # [1, length]
         left = tf.cast(lengths, tf.float32)[:, None] - 1.0 - place  # below 0 where there is padding
         near = [tf.exp(-place / _NEAR) * tf.ones_like(left), tf.exp(-tf.maximum(left, 0.0) / _NEAR)]
-        added = tf.tanh(_SCALE * tf.cast(added, tf.float32))
+        added = tf.tanh(_SCALE * added)
         hints = tf.concat([added, tf.stack(near, axis=-1)], axis=-1)
-        return tf.matmul(tf.cast(hints, self.compute_dtype), tf.convert_to_tensor(self.kernel))
+        hints = tf.matmul(hints, tf.convert_to_tensor(self.kernel))
+        return tf.cast(hints, self.compute_dtype)
 
     def compute_output_spec(self, added, lengths):
         return keras.KerasTensor([*added.shape[:-1], self.units], self.compute_dtype)

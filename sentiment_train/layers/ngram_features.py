@@ -17,7 +17,8 @@ class NGramFeatures(keras.layers.Layer):
     Of a token the first id is its word, and the others are n-grams from 1 to `size` - 1, or 0 for
     none, as `data.ngrams.NGramEncoder` gives them; so padding has none. Its weights come from
     `start_from`; only the bias goes on learning. While training, a text is answered by the model
-    that was fitted without its fold, so what learns beside this layer sees errors as they will be.
+    that was fitted without its fold, so what learns beside this layer sees errors nearly as they
+    will be (the length by which a text is divided knows the labels of all).
 
     Args:
       outputs: 1 (the log-odds of class 1) or the number of classes, each against the rest.
@@ -58,7 +59,9 @@ class NGramFeatures(keras.layers.Layer):
         ngrams = tokens[:, :, 1:]
         kernel, bias, places = self.kernel, self.bias, ngrams
         if training and self.folds:
-            fold = tf.reduce_sum(ngrams % FOLD_PRIME, axis=[1, 2]) % self.folds  # [batch]
+            # As `folds_of`, with numbers that stay small.
+            parts = ngrams % FOLD_PRIME % self.folds
+            fold = tf.reduce_sum(parts, axis=[1, 2]) % self.folds  # [batch]
             kernel, bias = self.held_out, bias + tf.gather(self.held_out_bias.value, fold)
             places += fold[:, None, None] * self.size
         there = tf.cast(ngrams > 0, tf.float32)[..., None]

@@ -24,14 +24,14 @@ from sentiment_train.schema import TrainingExamples
 
 _ITERATIONS = 100  # of L-BFGS, at most
 _MOST_TOKENS = 20_000_000  # that are fitted to, of evenly spread texts; some 3 GB of memory
-FOLD_PRIME = 8191  # see `folds_of`; the sum of a text's n-grams modulo this fits into int32
+FOLD_PRIME = 8191  # see `folds_of`
 
 
 @dataclass(frozen=True)
 class Linear:
     """log-odds of a text = bias + Σ weights · f / √(Σ squares · f)."""
 
-    weights: np.ndarray  # [size] float32
+    weights: np.ndarray  # [size] float
     bias: float
 
 
@@ -39,7 +39,7 @@ class Linear:
 class Fitted:
     """One class against the rest; all numbers are 0 of n-grams that no text has."""
 
-    squares: np.ndarray  # [size] float64: r² of all texts, in all models
+    squares: np.ndarray  # [size] float64: r² of all texts, in all models, also those of a fold
     of_all: Linear
     without_fold: list[Linear]
 

@@ -11,7 +11,7 @@ from sentiment_train.config import Part
 from sentiment_train.models.head import check_head, check_output, logits_of
 from sentiment_train.models.recurrent import check_pad_to
 from sentiment_train.models.stack import token_inputs
-from sentiment_train.models.words import HINTS, check_words, word_vectors
+from sentiment_train.models.words import NO_HINTS, check_words, word_vectors
 from sentiment_train.schema import ModelInputs
 
 
@@ -73,7 +73,7 @@ class MlpClassifier(Part):
 
         check_pad_to(self, inputs)
         if inputs.added_by_words is not None:
-            self.refuse("pooling", f"has other places than {HINTS}; set it to False.")
+            self.refuse("pooling", NO_HINTS.format(why="words are moved to other places"))
         places = Padded(self.padding, self.pad_to, name="padded")(tokens, lengths)
         lengths = FullLengths(name="full_lengths")(places)  # padding has weights like all else
         vectors = word_vectors(self, places, lengths, inputs)

@@ -11,7 +11,7 @@ import gin
 from sentiment_train.config import Part
 from sentiment_train.models.head import check_head, check_output, logits_of, pooled_logits_of
 from sentiment_train.models.stack import RecurrentStack, check_sizes, token_inputs
-from sentiment_train.models.words import HINTS
+from sentiment_train.models.words import NO_HINTS
 from sentiment_train.schema import ModelInputs
 
 _POOLINGS = ("last", "mean", "max", "mean+max", "mean_logits", "mean_probabilities")
@@ -103,7 +103,7 @@ class RecurrentClassifier(Part):
 
         check_pad_to(self, inputs)
         if inputs.added_by_words is not None:
-            self.refuse("masked", f"has other places than {HINTS}; set that to False.")
+            self.refuse("masked", NO_HINTS.format(why="words are moved to other places"))
         tokens = Padded(self.padding, self.pad_to, name="padded")(tokens, lengths)
         return tokens, FullLengths(name="full_lengths")(tokens)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentiment_train.models.words import HINTS, check_words, word_table, word_vectors
+from sentiment_train.models.words import NO_HINTS, check_words, word_table, word_vectors
 from sentiment_train.schema import ModelInputs
 
 # Of a batch, computed side by side. Each is traced by itself (64 of them took half a minute), and
@@ -73,7 +73,7 @@ class RecurrentStack:
         hinted = inputs.added_by_words is not None
         if config.input == "one_hot":
             if hinted:
-                config.refuse("input", f"has no vectors that {HINTS} could be added to.")
+                config.refuse("input", NO_HINTS.format(why="there are no vectors to add them to"))
             return tokens, None
         if config.embedding_dropout or config.normalized_embedding or hinted:
             return word_vectors(config, tokens, lengths, inputs), None

@@ -20,7 +20,7 @@ class OfWords(Protocol):
 
     def logits(self, tokens, lengths, inputs: ModelInputs):
         """Keras tensors `[batch, length] int32` and `[batch] int32` → `[batch, 1 or num_classes]
-        float32`."""
+        float32`. It reads `inputs.added_by_words`, or is no part of a model with `hints`."""
 
 
 @gin.configurable
@@ -106,4 +106,15 @@ class WideAndDeep(Part):
             if logits.shape[-1] > wide.shape[-1]:  # of two classes: the difference is the log-odds
                 wide = keras.ops.concatenate([-0.5 * wide, 0.5 * wide], axis=-1)
             logits = keras.layers.Add(name="sum", dtype="float32")([logits, wide])
-        return keras.Model(features, logits, name="wide_and_deep")
+        model = keras.Model(features, logits, name="wide_and_deep")
+        if inputs.added_by_words is not None:
+            self._check_hints_are_read(model)
+        return model
+
+    def _check_hints_are_read(self, model) -> None:
+        from sentiment_train.layers.hints import Hints
+
+        if not any(isinstance(layer, Hints) for layer in model.layers):
+            name = type(self.deep).__name__
+            self.refuse("hints", f"is read by no layer of {name}; set it to False. (The vectors of"
+                        " `models.words.word_vectors` have them.)")  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sentiment_train.schema import ModelInputs
 
-HINTS = "what WideAndDeep.hints tells of each word"  # for messages of models that cannot read it
+# For messages of models that cannot read `ModelInputs.added_by_words`.
+NO_HINTS = "does not go with WideAndDeep.hints: {why}. Set WideAndDeep.hints = False."
 
 
 def check_words(config) -> None:

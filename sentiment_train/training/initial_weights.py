@@ -49,19 +49,29 @@ class OtherRun:
                 " directory of a run, such as runs/language_model."
             )
         self.step = checkpoint.state.step
-        self._vocabulary = checkpoint.made_of["vocabulary"]
+        self._made_of = checkpoint.made_of
         self.layers = _kept(checkpoint)
 
     @cached_property
     def words(self) -> tuple[str, ...]:
         """Its vocabulary, in the order of the ids."""
-        words, path = _vocabulary_of(self.path), f"{self.path}/{FILE_NAME}"
-        digest = hashlib.sha256(_content(path) or b"").hexdigest()
-        if digest != self._vocabulary:
-            raise CheckpointError(
-                f"{path} is not the vocabulary that the checkpoints of this run were trained with."
-            )
+        words = _vocabulary_of(self.path)
+        self.content(FILE_NAME, "vocabulary")
         return words
+
+    def content(self, name: str, what: str) -> bytes:
+        """Of a file that its encoder saved.
+
+        Raises:
+          CheckpointError: if it is not that of its checkpoints.
+        """
+        path = f"{self.path}/{name}"
+        content = _content(path)
+        if hashlib.sha256(content or b"").hexdigest() != self._made_of.get(what):
+            raise CheckpointError(
+                f"{path} is not what the checkpoints of this run were trained with, or missing."
+            )
+        return content
 
     def array(self, layer: str, name: str) -> np.ndarray:
         """The value of a variable."""
@@ -127,8 +137,7 @@ def _check_ngrams(layer, vocabulary: str, other: OtherRun) -> None:
 
     if not isinstance(layer, NGramFeatures):
         return
-    here, there = (_content(f"{directory}/{NGRAMS}") for directory in (vocabulary, other.path))
-    if here is None or here != there:
+    if _content(f"{vocabulary}/{NGRAMS}") != other.content(NGRAMS, NGRAMS):
         why = f"{layer.name} has a row for each n-gram, and {NGRAMS} there is not the one of here"
         raise _refusal(other, why)
 

@@ -10,12 +10,15 @@ def all_layers(layer) -> list:
 
     Keras makes only those public that lie directly in a model. A layer has its own as attributes.
     """
+    import keras
+
     found, waiting = {}, [layer]
     while waiting:
         one = waiting.pop()
         if id(one) not in found:
             found[id(one)] = one
-            inner = [*getattr(one, "layers", ()), *_layers_in(list(vars(one).values()))]
+            public = one.layers if isinstance(one, keras.Model) else ()
+            inner = [*public, *_layers_in(list(vars(one).values()))]
             waiting += reversed(inner)
     return list(found.values())
 

@@ -128,7 +128,7 @@ class OneCycleSchedule(_Peaked):
     """
 
     rising_share: float = 0.3  # of the training, before the peak
-    warmup: str | None = None  # before the peak, in place of that share
+    warmup: str | None = None  # before the peak; rising_share then counts for nothing
     start_share: float = 0.04  # of the peak, in the first step
     final_share: float = 1e-4  # of the peak, at the end
 

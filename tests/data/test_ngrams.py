@@ -16,6 +16,12 @@ from sentiment_train.data.vocabulary import Vocabulary
 from sentiment_train.errors import ConfigError, DataError
 from sentiment_train.schema import Encoder, FittedEncoder
 
+ARRAYS = {
+    "floats": np.zeros(3),
+    "pickled": np.array([None]),
+    "twice": np.array([5, 5]),
+    "negative": np.array([-1]),
+}
 MULTIPLIER = 0x9E3779B97F4A7C15
 TEXTS = [
     "",
@@ -90,11 +96,19 @@ def test_of_very_many_ngrams_the_rare_ones_are_forgotten_while_counting(monkeypa
     monkeypatch.setattr(ngrams, "_MOST_COUNTED", 500)
     monkeypatch.setattr(encoders, "_TEXTS_PER_CALL", 50)
     texts = [f"good {i}" if i % 2 else f"bad {i}" for i in range(1000)]
-    rules = NGramEncoder((1, 2), least_texts=1)
+    rules = NGramEncoder((1, 2), least_texts=1, most_ngrams=250)
     encoder = rules.fit(texts)
-    assert encoder.size < 700  # of 2,002
+    assert encoder.size == 251  # of 2,002; half of the limit is kept each time
     good, bad = encoder.encode(tf.constant(["good", "bad"])).to_list()
     assert {good[0][1], bad[0][1]} == {1, 2}
+
+
+def test_of_equally_frequent_ngrams_counting_keeps_half_of_its_limit(monkeypatch):
+    monkeypatch.setattr(ngrams, "_MOST_COUNTED", 10)
+    counts = ngrams._TextCounts()
+    for _ in range(3):
+        counts.add(np.arange(20), np.full(20, 5, np.int32))
+    assert counts.most(100, 2).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_the_first_id_of_a_token_is_that_of_the_word_encoder(tf, reviews):
@@ -141,7 +155,9 @@ def test_a_loaded_encoder_gives_the_ids_of_the_fitted_one(tf, reviews, tmp_path)
     assert loaded.encode(texts).to_list() == fitted.encode(texts).to_list()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"words", "floats", "pickled"], ids=str)
+@pytest.mark.parametrize(
+    "content", [None, b"", b"words", "floats", "pickled", "twice", "negative"], ids=str
+)
 def test_what_is_no_file_of_ngrams_is_refused(tf, tmp_path, content):
     NGramEncoder().fit(["a"]).save(str(tmp_path))
     path = tmp_path / "ngrams.npy"
@@ -150,7 +166,7 @@ def test_what_is_no_file_of_ngrams_is_refused(tf, tmp_path, content):
     elif isinstance(content, bytes):
         path.write_bytes(content)
     else:
-        np.save(path, {"floats": np.zeros(3), "pickled": np.array([None])}[content])
+        np.save(path, ARRAYS[content])
     with pytest.raises(DataError, match=r"ngrams.npy: not a file of n-grams"):
         NGramEncoder().load(str(tmp_path))
 

@@ -104,18 +104,6 @@ def test_where_nothing_is_wrong_or_nothing_is_right_there_is_none():
     assert fit(all_right).temperature == fit(all_wrong).temperature == 1.0
 
 
-@pytest.mark.parametrize("width", [1, 2])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_of_numbers_that_are_not_finite_there_is_none_and_it_says_so(width, value):
-    p = sampled(width, 3.0, 1000)
-    p.logits[[3, 700], -1] = value
-    found = fit(p)
-    assert found.temperature == 1.0
-    assert found.line == "no — the logits of 2 validation examples are not finite"
-    p.weights[[3, 700]] = 0
-    assert fit(p).temperature == fit(p.with_weight()).temperature != 1.0
-
-
 def test_the_setting_is_checked_and_none_is_as_the_logits_come():
     with pytest.raises(ConfigError, match=r"TemperatureScaling.min_examples = 0"):
         TemperatureScaling(min_examples=0)

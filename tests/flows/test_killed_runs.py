@@ -125,5 +125,5 @@ def test_a_changed_vocabulary_is_refused(runs, undisturbed):
     words[2], words[3] = words[3], words[2]
     vocabulary.write_text("\n".join(words) + "\n")
     assert runs.finish("undisturbed", "--mode=export") == 5
-    assert "is not the vocabulary that the checkpoints were trained with" in runs.log("undisturbed")
+    assert "is not the one that the checkpoints were trained with" in runs.log("undisturbed")
     vocabulary.write_text(original)

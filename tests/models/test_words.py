@@ -110,5 +110,7 @@ def test_hints_are_added_to_the_words_and_padding_has_none(kind):
 
 @pytest.mark.parametrize("kind", ["padding seen", "flat"])
 def test_models_that_move_words_to_other_places_refuse_hints(kind):
-    with pytest.raises(ConfigError, match=r"WideAndDeep\.hints"):
+    with pytest.raises(
+        ConfigError, match=r"moved to other places\. Set WideAndDeep\.hints = False\."
+    ):
         hinted(kind)

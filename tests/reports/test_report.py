@@ -10,11 +10,13 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from sentiment_train import config, jobs
 from sentiment_train.assembly import Assembly
 from sentiment_train.errors import DivergedError
+from sentiment_train.evaluation.metrics import Predictions
 from sentiment_train.experiment import Experiment
 from sentiment_train.outcome import Outcome
 from sentiment_train.run_directory import RunDirectory
@@ -209,3 +211,15 @@ def test_numbers_that_are_not_finite_are_one_error(finished):
     examples = results_of(folder)["validation"]["examples"]
     with pytest.raises(DivergedError, match=f"not finite for {examples} of {examples} validation"):
         Outcome(assembly, RunDirectory(str(folder / "run"))).measure()
+
+
+def test_a_run_whose_weights_give_no_numbers_has_diverged(finished, tmp_path, monkeypatch):
+    folder, _ = finished
+    one_step = ["Training.length = '1 step'", "Validation.every = '1 step'"]
+    experiment = config.make(Experiment, config.parse([], [*BINDINGS, *one_step]))
+    nothing = lambda predictions: np.zeros(len(predictions.labels), bool)  # noqa: E731
+    monkeypatch.setattr(Predictions, "finite", nothing)
+    run = RunDirectory(str(tmp_path))
+    with pytest.raises(DivergedError, match="not finite"):
+        jobs.train(experiment, run, str(folder / "cache"))
+    assert json.loads(run.read("status.json"))["status"] == "diverged"

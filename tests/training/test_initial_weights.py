@@ -203,7 +203,7 @@ def test_a_directory_without_a_run_and_a_changed_vocabulary_are_refused(saved, s
     path, _ = saved()
     save_vocabulary((*WORDS[:-1], "z"), path)
     assert load_vocabulary(path)[-1] == "z"
-    with pytest.raises(CheckpointError, match="is not the vocabulary that the checkpoints"):
+    with pytest.raises(CheckpointError, match="is not what the checkpoints of this run"):
         start(path)
     (tmp_path / "other" / "vocabulary.txt").unlink()
     with pytest.raises(CheckpointError, match=r"matches embeddings by word: .*vocabulary\.txt"):
