@@ -22,8 +22,8 @@ is that epoch.
 
 Keras' `fit` runs as it comes: a graph, not XLA. PyTorch is measured in two ways: over padded rows,
 where oneDNN computes an LSTM as a whole, and with `pack_padded_sequence`, which is what it has for
-rows of different lengths. Packed rows are so slow on a CPU that they get one batch of twelve of
-those, and one epoch."""
+rows of different lengths. Packed rows get one batch of twelve of those, and one epoch: with other
+work on the cores they are tens of times slower."""
 
 ROUNDS = 2
 MEASUREMENTS = 16

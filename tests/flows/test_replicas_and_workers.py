@@ -17,6 +17,7 @@ RecurrentClassifier.pooling = @FittedPooling
 Buckets.batch_size = 37
 Buckets.count = 3
 Validation.every = '6 steps'
+CosineSchedule.learning_rate = 0.04
 """
 )
 # Deep in the model something is made from the texts, and on every worker it is something else.
@@ -34,7 +35,7 @@ class Shift(keras.layers.Layer):
 
     def start_from(self, examples):
         worker = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {"index": 0})["index"]
-        self.shift.assign(0.5 + 0 * self.shift + worker * 1e-3)
+        self.shift.assign(0.01 + 0 * self.shift + worker * 1e-3)
         return True
 
 @gin.register
