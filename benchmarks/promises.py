@@ -177,12 +177,12 @@ def _answers() -> list[Target]:
 
 def _flagships() -> list[Target]:
     reviews, tweets = "`flagship.gin`, reviews", "`use_multilingual_frozen.gin`, tweets"
-    error = "calibration error on test"
+    error, above = "calibration error on test", lambda other: partial(_above, other)
     return [
         _of_seeds(f"{reviews}: test accuracy, mean of 3 seeds", AT_LEAST, 92.5, _REVIEWS("test")),
         *(
-            _of_seeds(f"{reviews}: points above {what}", AT_LEAST, bound, partial(_above, other), "")
-            for other, what, bound in (
+            _of_seeds(f"{reviews}: points above {what}", AT_LEAST, least, above(other), "")
+            for other, what, least in (
                 ("tfidf", "TF-IDF of words and pairs, logistic regression", 1),
                 ("nb", "NB-weighted words, pairs and triples, logistic regression", 0),
             )
