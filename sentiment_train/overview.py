@@ -14,6 +14,7 @@ from sentiment_train.data.store import BAD_ROWS
 from sentiment_train.data.vocabulary import UNKNOWN_ID
 from sentiment_train.duration import to_steps
 from sentiment_train.training.groups import describe_groups
+from sentiment_train.training.inner_layers import all_layers
 
 _LEFT_OUT = {
     "duplicates": "duplicates removed",
@@ -119,11 +120,18 @@ def print_model(assembly: Assembly) -> None:
 
 def print_runtime(assembly: Assembly) -> None:
     """The decisions of the runtime, each with its reason."""
-    not_compiled = assembly.recurrent_loops == "plain" != assembly.decisions.recurrent_loops
+    from sentiment_train.layers.recurrence import KerasRecurrence, Recurrence
+
+    wanted, loops = assembly.decisions.recurrent_loops, assembly.recurrent_loops
+    kinds = (Recurrence, KerasRecurrence)
+    recurrent = any(isinstance(layer, kinds) for layer in all_layers(assembly.model))
     for label, text in assembly.decisions.lines:
-        if label == "xla" and not_compiled:
+        if label == "xla" and wanted == "compiled" and not recurrent:
+            text = "off — the model has no loop over time; on a CPU the rest gains nothing by it"
+        elif label == "xla" and wanted != loops == "plain":
             text = "off — nearly every batch has a length of its own, and would be compiled anew"
-        assembly.console.say(label, text)
+        if label != "cudnn" or recurrent:
+            assembly.console.say(label, text)
 
 
 def print_steps(assembly: Assembly) -> None:

@@ -22,7 +22,7 @@ def describe_mismatch(part) -> Iterator[tuple[str, str]]:
     for field in dataclasses.fields(part):
         value, hint = getattr(part, field.name), hints[field.name]
         if not matches(value, hint):
-            yield field.name, f"{_is_a(value)}; {_instead(value, hint)}"
+            yield field.name, _problem(value, hint)
 
 
 def matches(value, hint) -> bool:
@@ -57,6 +57,13 @@ def matches(value, hint) -> bool:
         return callable(value)
     kind = origin or hint  # of Sequence[int] only the Sequence is checked
     return isinstance(value, kind) and (kind is type or not isinstance(value, type))
+
+
+def _problem(value, hint) -> str:
+    literal = typing.get_origin(hint) is typing.Literal
+    if literal and type(value) in map(type, typing.get_args(hint)):
+        return f"is none of {_words(hint)}."
+    return f"{_is_a(value)}; {_instead(value, hint)}"
 
 
 def _is_a(value) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import gin
@@ -12,6 +13,7 @@ from sentiment_train.assembly import Assembly
 from sentiment_train.errors import ConfigError
 from sentiment_train.experiment import Experiment
 from sentiment_train.layers.recurrence import Recurrence
+from sentiment_train.models.convolutional import GatedConvolutionClassifier
 from sentiment_train.run_directory import RunDirectory
 from sentiment_train.schema import ModelInputs
 
@@ -96,6 +98,14 @@ def test_loops_are_compiled_for_buckets_only_and_the_log_says_so(
     overview.print_runtime(assembly)
     assert line in capsys.readouterr().out
     assert assembly.model.get_layer("lstm_1").loops == loops
+
+
+def test_the_log_speaks_of_no_loops_where_the_model_has_none(cache, capsys):
+    experiment = dataclasses.replace(make(), model=GatedConvolutionClassifier())
+    overview.print_runtime(Assembly(experiment, cache))
+    printed = capsys.readouterr().out
+    assert "xla        off — the model has no loop over time" in printed
+    assert "cudnn" not in printed
 
 
 def test_many_lengths_of_one_batch_size_share_the_programs_of_parts(cache, monkeypatch):

@@ -70,7 +70,7 @@ MISMATCHES = [
     ("3", int | None, "is a string; write 3 without quotes."),
     (None, int, "is nothing; expected an int."),
     (3, str | None, "is an int; expected a string or None."),
-    ("c", Literal["a", 2], "is a string; expected 'a' | 2."),
+    ("c", Literal["a", 2], "is none of 'a' | 2."),
     (True, Literal[1], "is a bool; expected 1."),
     (64, tuple[int, ...], "is an int; expected a tuple of an int such as (64,)."),
     (("a", 1), tuple[str, ...], "is a tuple; expected a tuple of a string such as ('a',)."),
