@@ -70,7 +70,7 @@ _STEPS = {
     "gru_256_32768": "GRU of 256, 32,768 places",
 }
 _SAME = {"gru": "GRU", "bilstm_tutorial": "bidirectional LSTM"}
-_MAIN = ("gru", "bilstm_tutorial", "airline", "bilstm")
+_MAIN = ("gru", "bilstm_tutorial", "airline", "bilstm", "flagship")
 _BARE = "against `model(x)` in a `tf.function`"
 _REVIEWS, _TWEETS = _seeds("imdb", "flagship"), _seeds("tweets", "use_multilingual_frozen")
 

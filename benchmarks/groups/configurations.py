@@ -17,10 +17,11 @@ STORY = """\
 `python -m sentiment_train.main`, two epochs; the rates are of the second one. (Of the tweets, whose
 epochs take less than a second: six, and the median of five.) The store is warm: an earlier run has
 encoded the texts. The first step is told by the run itself, from the moment when
-TensorFlow was imported to its loss; so is the share of the steps' time that was spent waiting for
-the next batch. Programs are the shapes of batches that XLA compiled the step, or loops in it, for.
-Useful FLOP are those of the recurrent layers for real tokens (`benchmarks/flops.py`); of models
-without such layers they are not counted."""
+TensorFlow was imported to its loss, with the fitting of linear models that `flagship` begins with;
+so is the share of the steps' time that was spent waiting for the next batch. Programs are the
+shapes of batches that XLA compiled the step, or loops in it, for. Useful FLOP are those of the
+recurrent layers for real tokens (`benchmarks/flops.py`); of models without such layers they are not
+counted."""
 
 ROUNDS = 2
 MEASUREMENTS = 14
