@@ -70,7 +70,8 @@ def load(directory: str):
         serve = model.signatures["serving_default"]
     except (OSError, KeyError, RuntimeError, ImportError, tf.errors.OpError) as error:
         reason = str(getattr(error, "message", error)).split("\n")[0]
-        raise DataError(f"No usable SavedModel in '{directory}': {reason}") from None
+        found = f"No usable SavedModel in '{directory}': {reason}{_of_a_run(directory)}"
+        raise DataError(found) from None
     found = set(serve.structured_outputs)
     names = next((names for names in _ANSWERS if set(names) <= found), None)
     if set(serve.structured_input_signature[1]) != {"text"} or names is None:
@@ -87,6 +88,21 @@ def load(directory: str):
 
     classify.model = model  # keeps the variables that `serve` only refers to weakly
     return classify
+
+
+def _of_a_run(directory: str) -> str:
+    """What to do, if it is the directory of a run."""
+    import tensorflow as tf
+
+    inner = os.path.join(directory, "saved_model")
+    if tf.io.gfile.exists(inner):
+        return f". This is a run directory; write --saved_model={inner}"
+    if tf.io.gfile.exists(os.path.join(directory, "config.gin")):
+        return (
+            ". This is a run directory that nothing was exported to yet; `python -m"
+            f" sentiment_train.main --mode=export --model_dir={directory}` does, with its gin file"
+        )
+    return ""
 
 
 # Outputs of the SavedModel of a classifier, and of a language model.

@@ -207,6 +207,14 @@ def test_a_directory_without_a_model_is_told(run, tmp_path, tf):
         assert error.count("\n") == 1
 
 
+def test_who_names_a_run_directory_is_told_where_its_model_is(run, tmp_path):
+    (tmp_path / "config.gin").touch()
+    assert "--mode=export" in run("--text=good", model=str(tmp_path))[2]
+    inner = tmp_path / "saved_model"
+    inner.mkdir()
+    assert run("--text=good", model=str(tmp_path))[2].endswith(f"--saved_model={inner}\n")
+
+
 def test_the_command_works_from_another_directory(saved_model, tmp_path):
     (tmp_path / "x.jsonl").write_bytes(b'{"text": "sch\xc3\xb6n good"}\n')
     command = [sys.executable, "-m", "sentiment_train.predict", f"--saved_model={saved_model}"]
