@@ -7,7 +7,7 @@ import tensorflow as tf
 _SMALL_VOCABULARY = 4096  # words whose projections are cheaper made once than for every token
 
 
-def projected(ids_or_vectors, table, kernel, bias, gates: int):
+def projected(ids_or_vectors, table, kernel, bias, gates: int, sort: bool = False):
     """What the inputs add to each gate, a list of `[…, units]`.
 
     Args:
@@ -15,6 +15,8 @@ def projected(ids_or_vectors, table, kernel, bias, gates: int):
       table: `[vocabulary, features]`; None with ids: these stand for one-hot vectors.
       kernel: `[features or vocabulary, gates · units]`.
       bias: `[gates · units]`.
+      sort: whether gradients of looked-up rows are added up in the order of the ids. On a CPU that
+        takes half the time; XLA cannot compile it.
 
     A one-hot vector times the kernel is a row of the kernel: the vectors are never made. Likewise
     the projection of a small table is made once, and its rows are looked up.
@@ -24,20 +26,36 @@ def projected(ids_or_vectors, table, kernel, bias, gates: int):
         table = kernel if table is None else table
         if table.shape[0] <= _SMALL_VOCABULARY or table is kernel:
             rows = kernel if table is kernel else tf.matmul(tf.cast(table, kernel.dtype), kernel)
-            return [_rows(gate, ids_or_vectors) for gate in tf.split(rows + bias, gates, axis=-1)]
+            places = _places_by_id(ids_or_vectors) if sort else None
+            of_gates = tf.split(rows + bias, gates, axis=-1)
+            return [_rows(gate, ids_or_vectors, places) for gate in of_gates]
         vectors = tf.gather(tf.cast(table, kernel.dtype), ids_or_vectors)
     of_gates = zip(tf.split(kernel, gates, axis=-1), tf.split(bias, gates), strict=True)
     return [tf.tensordot(vectors, k, axes=1) + b for k, b in of_gates]
 
 
-@tf.custom_gradient
-def _rows(table, ids):
-    """Rows of a table. The gradient of a common word has thousands of terms: it is summed in
-    float32, for in half precision a sum of so many stops growing."""
+def _places_by_id(ids):
+    """(places, sorted): `[n] int32` each, `flat[places] = sorted` of the n ids in a row."""
+    flat = tf.reshape(ids, [-1])
+    places = tf.argsort(flat, stable=True)
+    return places, tf.gather(flat, places)
 
-    def gradient(d_rows):
-        d_rows = tf.cast(tf.reshape(d_rows, [-1, table.shape[-1]]), tf.float32)
-        d_table = tf.math.unsorted_segment_sum(d_rows, tf.reshape(ids, [-1]), table.shape[0])
-        return tf.cast(d_table, table.dtype), None
 
-    return tf.gather(table, ids), gradient
+def _rows(table, ids, places=None):
+    """Rows of a table `[size, units]`. The gradient of a common word has thousands of terms: it is
+    summed in float32, for in half precision a sum of so many stops growing."""
+    size, units = table.shape
+
+    @tf.custom_gradient
+    def run(table):
+        def gradient(d_rows):
+            d_rows = tf.cast(tf.reshape(d_rows, [-1, units]), tf.float32)
+            if places is None:
+                d_table = tf.math.unsorted_segment_sum(d_rows, tf.reshape(ids, [-1]), size)
+            else:
+                d_table = tf.sparse.segment_sum(d_rows, *places, num_segments=size)
+            return tf.cast(d_table, table.dtype)
+
+        return tf.gather(table, ids), gradient
+
+    return run(table)

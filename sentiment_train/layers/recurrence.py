@@ -180,7 +180,8 @@ class Recurrence(_Recurrent):
         initial = self.initial_states(inputs)
 
         def by_loop():
-            x = projected(in_time_order, table, kernel, input_bias, self.cell.gates)
+            gates, sort = self.cell.gates, loop.compiled  # that is, on a CPU
+            x = projected(in_time_order, table, kernel, input_bias, gates, sort)
             return states_through_time(loop, x, recurrent_kernel, recurrent_bias, initial, training)
 
         def fused():

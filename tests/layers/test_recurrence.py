@@ -254,11 +254,19 @@ def test_a_fresh_lstm_remembers():
     np.testing.assert_array_equal(bias.get_weights()[2], reference.get_weights()[2])
 
 
-@pytest.mark.parametrize("layer", [Recurrence, KerasRecurrence])
+@pytest.mark.parametrize(
+    "layer, options",
+    [
+        (Recurrence, {}),
+        (Recurrence, {"loops": "compiled", "pieces": 2}),
+        (KerasRecurrence, {}),
+    ],
+)
 @pytest.mark.parametrize("vocabulary", [VOCABULARY, 5000])  # projected once, or token by token
 @pytest.mark.parametrize("kind", KINDS)
-def test_ids_and_a_table_are_the_same_as_the_looked_up_vectors(kind, vocabulary, layer):
-    made = ours(kind, layer=layer, backward=True)
+@pytest.mark.usefixtures("pieces_of_two_rows")
+def test_ids_and_a_table_are_the_same_as_the_looked_up_vectors(kind, vocabulary, layer, options):
+    made = ours(kind, layer=layer, backward=True, **options)
     _, lengths = masked_batch()
     rng = np.random.default_rng(0)
     table = tf.constant(rng.normal(0, 1, (vocabulary, FEATURES)).astype(np.float32))
@@ -302,19 +310,21 @@ def test_xla_compiles_forward_and_backward(kind):
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("rows", [BATCH, 1])
+@pytest.mark.parametrize("rows", [BATCH, 1])  # of 1 row two pieces have none
 def test_a_batch_of_any_number_of_rows_is_cut_into_pieces(rows):
     layer = ours("gru", loops="compiled", pieces=3)
-    inputs, lengths = (part[:rows] for part in masked_batch())
-    variables = [w.value for w in layer.trainable_weights]
+    _, lengths = (part[:rows] for part in masked_batch())
+    ids = tf.constant(np.random.default_rng(0).integers(0, VOCABULARY, (rows, LENGTH)), tf.int32)
+    table = tf.Variable(np.random.default_rng(1).normal(0, 1, (VOCABULARY, FEATURES)), tf.float32)
+    variables = [*(w.value for w in layer.trainable_weights), table]
 
-    shapes = tf.TensorSpec([None, LENGTH, FEATURES]), tf.TensorSpec([None], tf.int32)
-    cut = tf.function(lambda x, n: layer(x, n, training=True), input_signature=shapes)
+    shapes = tf.TensorSpec([None, LENGTH], tf.int32), tf.TensorSpec([None], tf.int32)
+    cut = tf.function(lambda x, n: layer(x, n, table, training=True), input_signature=shapes)
     with tf.GradientTape() as tape:
-        outputs = cut(inputs, lengths)
+        outputs = cut(ids, lengths)
         gradients = tape.gradient(tf.reduce_sum(outputs**2), variables)
     with tf.GradientTape() as tape:
-        expected = layer(inputs, lengths)
+        expected = layer(ids, lengths, table)
         expected_gradients = tape.gradient(tf.reduce_sum(expected**2), variables)
     np.testing.assert_allclose(outputs, expected, atol=1e-5)
     for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
