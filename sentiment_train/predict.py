@@ -96,11 +96,11 @@ def _of_a_run(directory: str) -> str:
 
     inner = os.path.join(directory, "saved_model")
     if tf.io.gfile.exists(inner):
-        return f". This is a run directory; write --saved_model={inner}"
+        return f". This is the directory of a run; write --saved_model={inner}"
     if tf.io.gfile.exists(os.path.join(directory, "config.gin")):
         return (
-            ". This is a run directory that nothing was exported to yet; `python -m"
-            f" sentiment_train.main --mode=export --model_dir={directory}` does, with its gin file"
+            ". This is the directory of a run that has exported nothing yet; `python -m"
+            f" sentiment_train.main --mode=export --model_dir={directory}` does it"
         )
     return ""
 
