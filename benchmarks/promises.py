@@ -128,7 +128,7 @@ def _same_model() -> list[Target]:
 
 def _costs() -> list[Target]:
     of_training = lambda gin, measure: partial(_of, "configurations", gin, measure)  # noqa: E731
-    first = "start to first step, store warm, after TensorFlow's import"
+    first = "start to first step, 5,000 reviews, store warm, after TensorFlow's import"
     encoded = partial(_of, "encoding", "ours", "encode_seconds")
     return [
         *(

@@ -1,6 +1,6 @@
 """Ours and what a user would pick instead, side by side, in one run.
 
-    python -m benchmarks.run                        # everything: 45 minutes on two cores
+    python -m benchmarks.run                        # all but accuracy: 35 minutes on two cores
     python -m benchmarks.run --only=serving         # one group; the others stay as they are
     python -m benchmarks.run --quick                # 40 examples, once: shows that it works
     python -m benchmarks.run --draw                 # measures nothing, draws the page again

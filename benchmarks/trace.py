@@ -29,7 +29,7 @@ KINDS = {
     "element-wise work and copies inside the loops": re.compile(r"^[^:]+$"),
     "optimizer": re.compile(r"^adam/|:\w*(ApplyAdam|Assign|L2Loss)"),
     "products outside the loops": re.compile(r":_?\w*MatMul"),
-    "words to vectors and back: gather, sums over tokens": re.compile(r":\w*(Gather|Segment)"),
+    "words to vectors and back: gather, sums over tokens": re.compile(r":\w*(Gather|Segment|TopK)"),
     "turning rows around": re.compile(r":ReverseSequence"),
     "the rest outside: sums, masks, slices": re.compile(r":"),
 }

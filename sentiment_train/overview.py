@@ -123,14 +123,14 @@ def print_runtime(assembly: Assembly) -> None:
     from sentiment_train.layers.recurrence import KerasRecurrence, Recurrence
 
     wanted, loops = assembly.decisions.recurrent_loops, assembly.recurrent_loops
-    kinds = (Recurrence, KerasRecurrence)
-    recurrent = any(isinstance(layer, kinds) for layer in all_layers(assembly.model))
+    kinds = {type(layer) for layer in all_layers(assembly.model)}
+    cudnn = Recurrence in kinds or (KerasRecurrence in kinds and assembly.decisions.use_cudnn)
     for label, text in assembly.decisions.lines:
-        if label == "xla" and wanted == "compiled" and not recurrent:
-            text = "off — the model has no loop over time; on a CPU the rest gains nothing by it"
+        if label == "xla" and wanted == "compiled" and Recurrence not in kinds:
+            text = "off — no loop of ours over time; on a CPU the rest gains nothing by it"
         elif label == "xla" and wanted != loops == "plain":
             text = "off — nearly every batch has a length of its own, and would be compiled anew"
-        if label != "cudnn" or recurrent:
+        if label != "cudnn" or cudnn:
             assembly.console.say(label, text)
 
 

@@ -104,7 +104,7 @@ def test_the_log_speaks_of_no_loops_where_the_model_has_none(cache, capsys):
     experiment = dataclasses.replace(make(), model=GatedConvolutionClassifier())
     overview.print_runtime(Assembly(experiment, cache))
     printed = capsys.readouterr().out
-    assert "xla        off — the model has no loop over time" in printed
+    assert "xla        off — no loop of ours over time" in printed
     assert "cudnn" not in printed
 
 

@@ -29,7 +29,7 @@ ways: that loop on TensorFlow, where the training step is a compiled graph."""
 
 ROUNDS = 3
 MEASUREMENTS = 21
-MINUTES = 12
+MINUTES = 11
 
 
 @dataclass(frozen=True)

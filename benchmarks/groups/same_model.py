@@ -17,17 +17,18 @@ What do the layers and the step bring, apart from better batches? Everyone does 
 one batch of six, short ones and long ones alike, of an epoch over 5,000 reviews in batches of
 similar length. Keras and PyTorch have theirs ready in memory, without the rows that only fill a
 batch up; ours reads them from the store meanwhile. All begin with the same weights and have Adam
-with the same settings. That it is the same model shows in the loss of the second epoch. Compared
-is that epoch.
+with the same settings. That it is the same model shows in the loss of the second epoch. Compared is
+that epoch.
 
 Keras' `fit` runs as it comes: a graph, not XLA. PyTorch is measured in two ways: over padded rows,
 where oneDNN computes an LSTM as a whole, and with `pack_padded_sequence`, which is what it has for
-rows of different lengths. Packed rows get one batch of twelve of those, and one epoch: with other
-work on the cores they are tens of times slower."""
+rows of different lengths. Packed rows get one batch of twelve of those (two of the GRU, one of the
+LSTM) and, after an update that is not counted, one epoch; it is compared, so their ratio is rough.
+With other work on the cores they are tens of times slower."""
 
 ROUNDS = 2
 MEASUREMENTS = 16
-MINUTES = 4
+MINUTES = 2
 
 _EXAMPLES = 6250  # of all splits; 5,000 are trained on, fewer would fill more rows up
 _ONE_OF = 6

@@ -15,8 +15,8 @@ def projected(ids_or_vectors, table, kernel, bias, gates: int, sort: bool = Fals
       table: `[vocabulary, features]`; None with ids: these stand for one-hot vectors.
       kernel: `[features or vocabulary, gates · units]`.
       bias: `[gates · units]`.
-      sort: whether gradients of looked-up rows are added up in the order of the ids. On a CPU that
-        takes half the time; XLA cannot compile it.
+      sort: whether gradients of looked-up projections are added up in the order of the ids. On a
+        CPU that takes half the time; XLA cannot compile it.
 
     A one-hot vector times the kernel is a row of the kernel: the vectors are never made. Likewise
     the projection of a small table is made once, and its rows are looked up.
