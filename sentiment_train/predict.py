@@ -70,8 +70,8 @@ def load(directory: str):
         serve = model.signatures["serving_default"]
     except (OSError, KeyError, RuntimeError, ImportError, tf.errors.OpError) as error:
         reason = str(getattr(error, "message", error)).split("\n")[0]
-        found = f"No usable SavedModel in '{directory}': {reason}{_of_a_run(directory)}"
-        raise DataError(found) from None
+        message = f"No usable SavedModel in '{directory}': {reason}{_of_a_run(directory)}"
+        raise DataError(message) from None
     found = set(serve.structured_outputs)
     names = next((names for names in _ANSWERS if set(names) <= found), None)
     if set(serve.structured_input_signature[1]) != {"text"} or names is None:
